@@ -1,0 +1,60 @@
+//! A WeChat app under a short name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::secret::Secret;
+
+/// How WeChat writes to us (console: message encryption).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallbackMode {
+    Plain,
+    Compatible,
+    #[default]
+    Safe,
+}
+
+/// Which token API is used (access_token and stable_token pages).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenApi {
+    #[default]
+    Stable,
+    Legacy,
+}
+
+/// An answer of ours to a user's message, from `accounts.<name>.replies`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replies {
+    pub subscribe: Option<String>,
+    /// Exact text of the user's message (trimmed) → answer.
+    pub keywords: BTreeMap<String, String>,
+    pub default: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    pub name: Arc<str>,
+    pub app_id: String,
+    pub app_secret: Secret,
+    /// Token of the callback URL; `None`: the account takes no callbacks.
+    pub callback: Option<CallbackKeys>,
+    pub token_api: TokenApi,
+    /// Base URL of the WeChat API, without a slash at its end.
+    pub base_url: String,
+    pub on_unknown: super::state::OnUnknown,
+    /// Alias → WeChat's template id.
+    pub templates: BTreeMap<String, String>,
+    pub replies: Replies,
+}
+
+/// What checks and opens a callback: the current pair first, then the previous one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallbackKeys {
+    pub mode: CallbackMode,
+    /// Current token, then the previous one.
+    pub tokens: Vec<Secret>,
+    /// Current EncodingAESKey (43 characters), then the previous one. Empty only in plain mode.
+    pub aes_keys: Vec<Secret>,
+}

@@ -1,0 +1,76 @@
+//! Who calls, and what they may do.
+
+use serde::{Deserialize, Serialize};
+
+use super::clock::Timestamp;
+
+/// What a key allows. `admin` includes the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    Send,
+    Read,
+    Token,
+    Proxy,
+    Admin,
+}
+
+impl Scope {
+    pub const ALL: [Self; 5] = [Self::Send, Self::Read, Self::Token, Self::Proxy, Self::Admin];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Read => "read",
+            Self::Token => "token",
+            Self::Proxy => "proxy",
+            Self::Admin => "admin",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == text)
+    }
+}
+
+/// A key as it is kept: the secret itself is known to nobody but its holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// `key_…` of a created key; the client's name of a file-configured one.
+    pub id: String,
+    pub client: String,
+    /// SHA-256 of the secret's text, in lower-case hex.
+    pub secret_sha256: String,
+    pub scopes: Vec<Scope>,
+    /// `None`: every account.
+    pub accounts: Option<Vec<String>>,
+    /// WeChat template ids or aliases; `None`: every template.
+    pub templates: Option<Vec<String>>,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// An authenticated caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub client: String,
+    pub key_id: String,
+    pub scopes: Vec<Scope>,
+    pub accounts: Option<Vec<String>>,
+    pub templates: Option<Vec<String>>,
+}
+
+impl Caller {
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
+    }
+
+    pub fn may_use_account(&self, account: &str) -> bool {
+        self.accounts.as_ref().is_none_or(|names| names.iter().any(|name| name == account))
+    }
+
+    pub fn may_use_template(&self, template: &str) -> bool {
+        self.templates.as_ref().is_none_or(|names| names.iter().any(|name| name == template))
+    }
+}

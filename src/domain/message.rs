@@ -1,0 +1,132 @@
+//! A message: as it is accepted, as it is lent to a worker, as it is read back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::attempt::{Attempt, HistoryEntry};
+use super::clock::Timestamp;
+use super::ids::{BatchId, MessageId};
+use super::secret::Openid;
+use super::state::{Lane, OnUnknown, State};
+
+/// The caller's own guard against doubles. Scope: client and endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    pub client: String,
+    pub endpoint: &'static str,
+    pub key: String,
+    /// SHA-256 of what was asked, in hex: the same key with another body is a mistake of the caller.
+    pub body_hash: String,
+}
+
+/// What `Outbox::accept` keeps. Everything is checked; nothing is looked up later.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    pub id: MessageId,
+    pub account: Arc<str>,
+    pub client: Arc<str>,
+    pub touser: Openid,
+    pub template_id: String,
+    /// The exact JSON text for WeChat, raw UTF-8.
+    pub body: String,
+    pub client_msg_id: String,
+    pub lane: Lane,
+    pub on_unknown: OnUnknown,
+    pub created_at: Timestamp,
+    /// Set when the caller scheduled it; the state is then `scheduled`.
+    pub send_at: Option<Timestamp>,
+    pub expires_at: Timestamp,
+    /// Flat JSON object of strings.
+    pub metadata: Option<String>,
+    pub retry_of: Option<MessageId>,
+    pub batch_id: Option<BatchId>,
+    pub idempotency: Option<IdempotencyKey>,
+    /// The caller's `traceparent`, so that one trace runs through.
+    pub trace: Option<String>,
+}
+
+/// A message lent to one task until `until`. Only the holder of the current generation may settle it.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    pub message_id: MessageId,
+    /// Grows by one with each lease of this message.
+    pub generation: i64,
+    pub until: Timestamp,
+    pub account: Arc<str>,
+    pub touser: Openid,
+    pub body: String,
+    pub lane: Lane,
+    pub on_unknown: OnUnknown,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    /// Attempts that count against `queue.max_attempts` so far.
+    pub tries: u32,
+    /// When the first attempt went out that WeChat may have taken although we have no good answer.
+    pub doubtful_since: Option<Timestamp>,
+    pub trace: Option<String>,
+}
+
+impl NewMessage {
+    /// The first lease, held by the accepting task itself.
+    pub fn first_lease(&self, hold: Duration) -> Lease {
+        Lease {
+            message_id: self.id,
+            generation: 1,
+            until: self.created_at.plus(hold),
+            account: self.account.clone(),
+            touser: self.touser.clone(),
+            body: self.body.clone(),
+            lane: self.lane,
+            on_unknown: self.on_unknown,
+            created_at: self.created_at,
+            expires_at: self.expires_at,
+            tries: 0,
+            doubtful_since: None,
+            trace: self.trace.clone(),
+        }
+    }
+}
+
+/// A message as it is read back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    pub id: MessageId,
+    pub account: String,
+    pub client: String,
+    pub touser: Openid,
+    pub template_id: String,
+    pub body: String,
+    pub client_msg_id: String,
+    pub lane: Lane,
+    pub on_unknown: OnUnknown,
+    pub state: State,
+    pub state_reason: Option<String>,
+    /// WeChat's own id of the push.
+    pub msgid: Option<String>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub send_at: Option<Timestamp>,
+    pub expires_at: Timestamp,
+    /// When the next try is due; only while `scheduled` or `queued`.
+    pub next_attempt_at: Option<Timestamp>,
+    pub metadata: Option<String>,
+    pub retry_of: Option<MessageId>,
+    pub batch_id: Option<BatchId>,
+    pub attempts: Vec<Attempt>,
+    pub history: Vec<HistoryEntry>,
+}
+
+/// Which messages a list shows. Empty fields do not filter.
+#[derive(Clone, Debug, Default)]
+pub struct MessageFilter {
+    /// The accounts that the caller may see; `None`: all.
+    pub visible_accounts: Option<Vec<String>>,
+    pub account: Option<String>,
+    pub state: Option<State>,
+    pub touser: Option<String>,
+    pub template_id: Option<String>,
+    pub batch_id: Option<BatchId>,
+    pub client: Option<String>,
+    pub created_after: Option<Timestamp>,
+    pub created_before: Option<Timestamp>,
+}

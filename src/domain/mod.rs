@@ -1,0 +1,18 @@
+//! Values and rules of the gateway: no I/O, no async, no clock but the one handed in.
+
+pub mod account;
+pub mod attempt;
+pub mod callback;
+pub mod caller;
+pub mod clock;
+pub mod ids;
+pub mod message;
+pub mod page;
+pub mod receipt;
+pub mod retry;
+pub mod seal;
+pub mod secret;
+pub mod settlement;
+pub mod state;
+pub mod token;
+pub mod user;

@@ -1,0 +1,55 @@
+//! What `Queue::settle` writes when a lease ends.
+
+use super::attempt::Attempt;
+use super::clock::Timestamp;
+use super::state::State;
+
+/// The end of one lease: the attempts made under it and where the message goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    pub attempts: Vec<Attempt>,
+    pub next: Next,
+}
+
+/// Where a message goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// WeChat took it. `msgid` is missing only when WeChat answered a repeat without one.
+    Sent {
+        msgid: Option<String>,
+    },
+    /// Again at `due_at`.
+    Queued {
+        due_at: Timestamp,
+        reason: String,
+        /// New count of attempts that count against `queue.max_attempts`.
+        tries: u32,
+        /// Kept from the lease, or set by this attempt.
+        doubtful_since: Option<Timestamp>,
+    },
+    Rejected {
+        reason: String,
+    },
+    Unknown {
+        reason: String,
+    },
+    Failed {
+        reason: String,
+    },
+    Expired {
+        reason: String,
+    },
+}
+
+impl Next {
+    pub const fn state(&self) -> State {
+        match self {
+            Self::Sent { .. } => State::Sent,
+            Self::Queued { .. } => State::Queued,
+            Self::Rejected { .. } => State::Rejected,
+            Self::Unknown { .. } => State::Unknown,
+            Self::Failed { .. } => State::Failed,
+            Self::Expired { .. } => State::Expired,
+        }
+    }
+}

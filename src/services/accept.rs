@@ -1,0 +1,129 @@
+//! Station 3: check a send, keep it, and wait for its outcome when the caller wants to.
+
+use std::time::Duration;
+
+use crate::domain::caller::Caller;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::MessageId;
+use crate::domain::message::Message;
+use crate::domain::state::{Lane, OnUnknown};
+use crate::store;
+
+/// One send as the caller wrote it: shapes are checked, meanings are not.
+#[derive(Clone, Debug, Default)]
+pub struct SendInput {
+    pub account: Option<String>,
+    pub touser: Option<String>,
+    pub user_id: Option<String>,
+    pub template_id: String,
+    /// In the caller's order.
+    pub data: Vec<(String, Keyword)>,
+    pub url: Option<String>,
+    pub miniprogram: Option<MiniProgram>,
+    pub client_msg_id: Option<String>,
+    pub send_at: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
+    pub ttl: Option<Duration>,
+    pub lane: Lane,
+    pub on_unknown: Option<OnUnknown>,
+    /// In the caller's order.
+    pub metadata: Vec<(String, String)>,
+    /// `Idempotency-Key`; `client_msg_id` acts as one when it is missing.
+    pub idempotency_key: Option<String>,
+    /// SHA-256 of the request's meaning (canonical JSON), in hex.
+    pub body_hash: String,
+    /// The caller's `traceparent`.
+    pub trace: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keyword {
+    pub value: String,
+    pub color: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MiniProgram {
+    pub appid: String,
+    pub pagepath: Option<String>,
+}
+
+/// How long the caller stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// 202 at once.
+    Not,
+    /// Until the outcome, at most this long.
+    UpTo(Duration),
+}
+
+/// A message that was kept (or found again), in its present state.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    pub message: Message,
+    /// It was here before: the same idempotency key and body.
+    pub replayed: bool,
+    pub warnings: Vec<Warning>,
+}
+
+/// What a send would do.
+#[derive(Clone, Debug)]
+pub struct Rehearsal {
+    /// The exact JSON WeChat would get.
+    pub wechat_body: String,
+    pub warnings: Vec<Warning>,
+    /// `ready`, `refreshing`, or what stands in the way.
+    pub token: String,
+}
+
+/// Something that WeChat takes but the caller may not mean.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct Warning {
+    pub path: String,
+    pub code: &'static str,
+    pub detail: String,
+}
+
+/// Something wrong at one place of the request.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct FieldError {
+    /// JSON pointer into the body: `/data/thing1`.
+    pub path: String,
+    pub code: &'static str,
+    pub detail: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    #[error("{detail}")]
+    Forbidden { detail: String },
+    #[error("the message is not valid")]
+    Invalid(Vec<FieldError>),
+    #[error("{detail}")]
+    UnknownAccount { detail: String },
+    #[error("{detail}")]
+    UnknownUser { detail: String },
+    #[error("{detail}")]
+    WouldExpire { detail: String },
+    #[error("the idempotency key was used for another message")]
+    IdempotencyMismatch { message_id: MessageId },
+    #[error("the gateway is shutting down")]
+    ShuttingDown,
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+#[derive(Clone)]
+pub struct Accept {}
+
+impl Accept {
+    /// Keeps one send and waits for its outcome as asked. What is kept goes on when the caller leaves.
+    pub async fn send(&self, _caller: &Caller, _input: SendInput, _wait: Wait) -> Result<Kept, AcceptError> {
+        todo!()
+    }
+
+    /// Everything but the keeping and the sending.
+    pub async fn rehearse(&self, _caller: &Caller, _input: SendInput) -> Result<Rehearsal, AcceptError> {
+        todo!()
+    }
+}

@@ -1,0 +1,34 @@
+//! Figures of the store, kept up to date by its writer: reading them costs no query over messages.
+
+use async_trait::async_trait;
+
+use super::Error;
+use crate::domain::clock::Timestamp;
+use crate::domain::state::{Lane, State};
+
+#[async_trait]
+pub trait Counts: Send + Sync {
+    /// How many messages stand in each state; retired (deleted) ones are still counted in their last state.
+    fn states(&self) -> Vec<StateCount>;
+
+    /// How many messages were ever accepted. Equals the sum of `states`, or something is wrong.
+    fn accepted(&self) -> u64;
+
+    /// The oldest due date of a `queued` row, when that has passed.
+    async fn oldest_ready(&self, now: Timestamp) -> Result<Option<Timestamp>, Error>;
+
+    /// Receipts that no message has claimed yet.
+    async fn unmatched_receipts(&self) -> Result<u64, Error>;
+
+    /// Writes and reads back one row: for `/ready` and `doctor`.
+    async fn probe(&self) -> Result<(), Error>;
+}
+
+/// One line of `Counts::states`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateCount {
+    pub account: String,
+    pub lane: Lane,
+    pub state: State,
+    pub count: u64,
+}

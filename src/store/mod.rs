@@ -1,0 +1,54 @@
+//! Doors to what is kept. SQL is the truth and the queue; Redis shares tokens and may be flushed at any moment.
+//!
+//! Each trait is one door; its doc comments are the contract that every backend keeps. A verb is whole: it is one
+//! transaction, and when it returns `Ok` its effect is on disk.
+
+pub mod callbacks;
+pub mod counts;
+pub mod keys;
+pub mod messages;
+pub mod open;
+pub mod outbox;
+pub mod queue;
+pub mod redis;
+pub mod sqlite;
+pub mod tokens;
+pub mod users;
+
+use std::sync::Arc;
+
+pub use callbacks::Inbox;
+pub use counts::{Counts, StateCount};
+pub use keys::Keys;
+pub use messages::Messages;
+pub use outbox::{Accepted, Outbox};
+pub use queue::{Queue, Rescued, Settled};
+pub use tokens::{SharedTokens, Tokens};
+pub use users::Users;
+
+/// Every door of one store.
+#[derive(Clone)]
+pub struct Stores {
+    pub outbox: Arc<dyn Outbox>,
+    pub queue: Arc<dyn Queue>,
+    pub inbox: Arc<dyn Inbox>,
+    pub messages: Arc<dyn Messages>,
+    pub keys: Arc<dyn Keys>,
+    pub tokens: Arc<dyn Tokens>,
+    pub users: Arc<dyn Users>,
+    pub counts: Arc<dyn Counts>,
+}
+
+/// What can go wrong at a door, cut by what the caller can do about it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// Nothing was written. Try again later.
+    #[error("the store is unavailable: {reason}")]
+    Unavailable { reason: String },
+    /// Nothing was written: too much is waiting to be written already.
+    #[error("the store has too much to write")]
+    Overloaded,
+    /// A row holds what this version cannot read.
+    #[error("{table}.{column} of row {row} cannot be read")]
+    Corrupt { table: &'static str, column: &'static str, row: String },
+}

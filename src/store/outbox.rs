@@ -1,0 +1,34 @@
+//! The way in: a message is kept together with its idempotency key, or not at all.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::Error;
+use crate::domain::ids::MessageId;
+use crate::domain::message::NewMessage;
+
+#[async_trait]
+pub trait Outbox: Send + Sync {
+    /// Keeps the message and its idempotency key in one transaction.
+    ///
+    /// With `first_lease`, the row is written as `sending`, generation 1, leased for that long to the caller, who goes
+    /// on with `message.first_lease(hold)`. Without, it is `scheduled` (when `send_at` is set) or `queued`.
+    /// When the key is known already, nothing is written.
+    /// `Error::Overloaded` is answered at once when the writer is too far behind.
+    async fn accept(&self, message: NewMessage, first_lease: Option<Duration>) -> Result<Accepted, Error>;
+}
+
+/// What became of an accept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    New,
+    /// The same key and the same body came before: this is its message.
+    Replay {
+        message_id: MessageId,
+    },
+    /// The same key came before with another body.
+    Mismatch {
+        message_id: MessageId,
+    },
+}

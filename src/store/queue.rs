@@ -1,0 +1,59 @@
+//! The queue: the rows of `messages` that are due, and who holds them. A lease is a date in a row.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::Error;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::MessageId;
+use crate::domain::message::Lease;
+use crate::domain::settlement::Settlement;
+use crate::domain::state::{Lane, State};
+
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// Lends up to `limit` messages of the lane that are due (`scheduled` or `queued`, due and not expired), oldest
+    /// due first: state `sending`, generation + 1, held by this process until `now + hold`.
+    async fn lease(&self, lane: Lane, limit: usize, now: Timestamp, hold: Duration) -> Result<Vec<Lease>, Error>;
+
+    /// Holds the lease for longer. `false`: it is no longer ours.
+    async fn extend(&self, message_id: MessageId, generation: i64, until: Timestamp) -> Result<bool, Error>;
+
+    /// Ends the lease: attempts appended, state, reason and next date in one write. Never refused as overloaded: it waits.
+    ///
+    /// A `Sent` whose `msgid` has an unmatched receipt goes straight to `delivered`/`undelivered` and uses that
+    /// receipt up. A `Queued` or `Unknown` with `doubtful_since` (`Unknown`: any) that has exactly one unmatched final
+    /// receipt for the same account and openid, received since the doubt began, is settled by it.
+    /// When the generation is not current or the row is not `sending`, nothing is written and `applied` is false.
+    async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<Settled, Error>;
+
+    /// Takes back what died with its holder: every `sending` row that was not leased by this process, or whose lease ended
+    /// before `now`. Each becomes, at most `limit` at a time:
+    /// - `queued`, due now, `doubtful_since` = when its lease began (if not set before), when `on_unknown` is `retry`
+    ///   and the doubt is younger than `window`;
+    /// - `unknown`, reason `crash`, otherwise.
+    async fn rescue(&self, now: Timestamp, window: Duration, limit: usize) -> Result<Rescued, Error>;
+
+    /// `scheduled` and `queued` rows whose `expires_at` has passed become `expired`; with `doubtful_since` set, `unknown`.
+    /// At most `limit`; returns their ids.
+    async fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<(MessageId, State)>, Error>;
+
+    /// The earliest due date of any `scheduled` or `queued` row: when to look again.
+    async fn next_due(&self) -> Result<Option<Timestamp>, Error>;
+}
+
+/// What `settle` did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    pub applied: bool,
+    /// The state of the message afterwards (or as it is, when not applied).
+    pub state: State,
+}
+
+/// What `rescue` did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rescued {
+    pub queued: Vec<MessageId>,
+    pub unknown: Vec<MessageId>,
+}

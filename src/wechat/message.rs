@@ -1,0 +1,6 @@
+//! Ordinary messages.
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Message {
+    Unknown { msg_type: String },
+}

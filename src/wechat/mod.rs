@@ -1,0 +1,11 @@
+//! WeChat's protocol as values: bytes ⇄ values, no I/O.
+
+pub mod crypt;
+pub mod envelope;
+pub mod errcode;
+pub mod event;
+pub mod inbound;
+pub mod message;
+pub mod reply;
+pub mod signature;
+pub mod tree;
