@@ -1,0 +1,1 @@
+//! The contract of each door, once for every backend.
