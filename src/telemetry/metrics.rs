@@ -200,6 +200,8 @@ impl Metrics {
     /// The text of all families, with these figures filled in.
     pub fn render(&self, scrape: &Scrape) -> String {
         let families = &self.0;
+        // A state that nothing is in any more may be missing from the figures.
+        families.messages.reset();
         for (account, state, count) in &scrape.messages {
             families.messages.with_label_values(&[account.as_str(), state.as_str()]).set(clamp(*count));
         }
