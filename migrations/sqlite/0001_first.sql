@@ -25,6 +25,7 @@ CREATE TABLE messages (
     lease_until      INTEGER,
     tries            INTEGER NOT NULL,
     doubtful_since   INTEGER,
+    busy_since       INTEGER,
     metadata         TEXT,
     retry_of         TEXT,
     batch_id         TEXT,

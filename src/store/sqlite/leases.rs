@@ -54,7 +54,7 @@ pub(super) fn extend(unit: &Unit<'_>, message_id: MessageId, generation: i64, un
 fn due(unit: &Unit<'_>, lane: Lane, limit: usize, now: Timestamp, until: Timestamp) -> Result<Vec<Due>, Error> {
     let mut select = unit.tx.prepare_cached(
         "SELECT rowid, id, account, lane, touser, body, on_unknown, state, created_at, expires_at, lease_generation, tries,
-            doubtful_since, trace
+            doubtful_since, busy_since, trace
          FROM messages
          WHERE lane = ?1 AND state IN ('scheduled', 'queued') AND due_at <= ?2 AND expires_at > ?2
          ORDER BY due_at, rowid LIMIT ?3",
@@ -85,6 +85,7 @@ fn read_lease(row: &Row<'_>, lane: Lane, until: Timestamp) -> Result<(i64, State
         expires_at: fields.get("expires_at")?,
         tries: fields.get("tries")?,
         doubtful_since: fields.get("doubtful_since")?,
+        busy_since: fields.get("busy_since")?,
         trace: fields.get("trace")?,
     };
     Ok((fields.get("rowid")?, fields.parsed("state", State::parse)?, lease))
