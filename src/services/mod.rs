@@ -2,16 +2,18 @@
 //!
 //! The road: [`accept`] → [`dispatch`] (with [`tokens`]) → [`verify`] → [`receive`].
 //! Beside it: [`access`] (keys), [`accounts`], [`reports`] (views and changes by hand), [`outcomes`] (who waits for what),
-//! [`breaker`], [`sweep`] (repairs).
+//! [`breaker`], [`sweep`] (repairs), [`health`] (is all well, and the figures), [`users`] (who is behind an openid).
 
 pub mod accept;
 pub mod access;
 pub mod accounts;
 pub mod breaker;
 pub mod dispatch;
+pub mod health;
 pub mod outcomes;
 pub mod receive;
 pub mod reports;
 pub mod sweep;
 pub mod tokens;
+pub mod users;
 pub mod verify;
