@@ -39,9 +39,9 @@ pub(super) fn read(root: &mut Section<'_>, wechat: &WechatConfig) -> Vec<Arc<Acc
     accounts
 }
 
-pub(super) const NAME_RULE: &str = "a name is 1 to 64 of a-z 0-9 - _ and begins with a letter or digit";
+pub(crate) const NAME_RULE: &str = "a name is 1 to 64 of a-z 0-9 - _ and begins with a letter or digit";
 
-pub(super) fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     name.len() <= 64
         && name.bytes().next().is_some_and(is_plain)

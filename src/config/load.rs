@@ -15,7 +15,7 @@ use super::wechat::{TokenConfig, WechatConfig};
 use super::{Config, accounts, clients, environment, unknown};
 
 /// Every key with its default: also the page to read about them.
-const DEFAULT: &str = include_str!("../../config/default.toml");
+pub const DEFAULT: &str = include_str!("../../config/default.toml");
 const FILE_VARIABLE: &str = "WXGATE_CONFIG";
 
 impl Config {

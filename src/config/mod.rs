@@ -12,6 +12,7 @@ pub mod notes;
 pub mod origin;
 pub mod queue;
 mod read;
+mod seal_key;
 pub mod store;
 pub mod telemetry;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub mod wechat;
 
 use std::sync::Arc;
 
+pub use load::DEFAULT;
 pub use origin::{ConfigError, ConfigErrors};
 
 use crate::domain::account::Account;
