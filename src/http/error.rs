@@ -269,7 +269,9 @@ impl From<store::Error> for ApiError {
                 tracing::error!(%error, "the store refused a request");
                 Self::new(Code::StorageUnavailable, "nothing was stored: the store cannot be used")
             }
-            store::Error::Overloaded => Self::new(Code::Overloaded, "nothing was stored: the store has too much to write"),
+            store::Error::Overloaded => {
+                Self::new(Code::Overloaded, "nothing was stored: the store has too much to write")
+            }
             store::Error::Corrupt { .. } => {
                 tracing::error!(%error, "a row cannot be read");
                 Self::internal()
@@ -284,14 +286,16 @@ mod tests {
 
     #[test]
     fn a_problem_has_every_field_that_is_promised() {
-        let errors = vec![FieldError { path: "/data/thing1".to_owned(), code: "too_long", detail: "30 > 20".to_owned() }];
+        let errors =
+            vec![FieldError { path: "/data/thing1".to_owned(), code: "too_long", detail: "30 > 20".to_owned() }];
         let error = ApiError::with_errors(Code::InvalidMessage, errors);
         insta::assert_snapshot!(error.render("req-1"), @r#"{"type":"/problems/invalid_message","title":"The message is not valid","status":422,"code":"invalid_message","detail":"/data/thing1: 30 > 20","request_id":"req-1","retryable":false,"errors":[{"path":"/data/thing1","code":"too_long","detail":"30 > 20"}]}"#);
     }
 
     #[test]
     fn a_refusal_of_wechat_is_told_with_its_numbers() {
-        let refused = TokenError::Refused { errcode: 40164, errmsg: "invalid ip".to_owned(), rid: Some("r-1".to_owned()) };
+        let refused =
+            TokenError::Refused { errcode: 40164, errmsg: "invalid ip".to_owned(), rid: Some("r-1".to_owned()) };
         let error = ApiError::from(refused);
         assert_eq!(error.code(), Code::AccountRefused);
         let problem: serde_json::Value = serde_json::from_str(&error.render("r")).unwrap();

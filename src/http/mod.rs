@@ -11,6 +11,7 @@ use error::{ApiError, Code};
 /// Unknown paths and wrong methods in our shape (axum adds `Allow`).
 fn with_fallbacks<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
     let not_found = || async { ApiError::new(Code::NotFound, "there is no such path") };
-    let not_allowed = || async { ApiError::new(Code::MethodNotAllowed, "this path does not know the method: see Allow") };
+    let not_allowed =
+        || async { ApiError::new(Code::MethodNotAllowed, "this path does not know the method: see Allow") };
     router.fallback(not_found).method_not_allowed_fallback(not_allowed)
 }

@@ -137,7 +137,8 @@ impl Health {
             if let (State::Queued, Some((_, depth))) = (line.state, lane) {
                 *depth += line.count;
             }
-            let same = |(account, state, _): &&mut (String, State, u64)| *account == line.account && *state == line.state;
+            let same =
+                |(account, state, _): &&mut (String, State, u64)| *account == line.account && *state == line.state;
             match scrape.messages.iter_mut().find(same) {
                 Some((_, _, count)) => *count += line.count,
                 None => scrape.messages.push((line.account, line.state, line.count)),

@@ -1,8 +1,8 @@
 //! The stations of a message's road, one file a station.
 //!
 //! The road: [`accept`] → [`dispatch`] (with [`tokens`]) → [`verify`] → [`receive`].
-//! Beside it: [`access`] (keys), [`accounts`], [`reports`] (views and changes by hand), [`outcomes`] (who waits for what),
-//! [`breaker`], [`sweep`] (repairs), [`health`] (is all well, and the figures), [`users`] (who is behind an openid).
+//! Beside it: [`access`] (keys), [`accounts`], [`users`], [`reports`] (views and changes by hand), [`outcomes`] (who waits
+//! for what), [`verdict`] and [`breaker`] (rules of [`dispatch`]), [`sweep`] (repairs), [`health`].
 
 pub mod accept;
 pub mod access;
@@ -16,4 +16,5 @@ pub mod reports;
 pub mod sweep;
 pub mod tokens;
 pub mod users;
+pub mod verdict;
 pub mod verify;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Error;
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::message::NewMessage;
 
@@ -17,6 +18,9 @@ pub trait Outbox: Send + Sync {
     /// When the key is known already, nothing is written.
     /// `Error::Overloaded` is answered at once when the writer is too far behind.
     async fn accept(&self, message: NewMessage, first_lease: Option<Duration>) -> Result<Accepted, Error>;
+
+    /// Forgets idempotency keys made before `before`, at most `limit`; returns how many.
+    async fn forget_keys(&self, before: Timestamp, limit: usize) -> Result<usize, Error>;
 }
 
 /// What became of an accept.
