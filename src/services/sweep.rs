@@ -34,11 +34,14 @@ impl Sweep {
         let mut touched = 0;
         loop {
             let rescued = self.queue.rescue(self.clock.now(), REPEAT_WINDOW, BATCH).await?;
-            let count = rescued.queued.len() + rescued.unknown.len();
+            let count = rescued.queued.len() + rescued.unknown.len() + rescued.settled.len();
             touched += count;
             for id in &rescued.unknown {
                 tracing::warn!(message.id = %id, "in doubt after a crash: it may have been sent, so it is not repeated");
                 self.tell(*id, State::Unknown);
+            }
+            for (id, state) in &rescued.settled {
+                self.tell(*id, *state);
             }
             if !rescued.queued.is_empty() {
                 tracing::info!(count = rescued.queued.len(), "orphans of an earlier process go on");

@@ -322,7 +322,7 @@ fn view_of(message: &NewMessage) -> Message {
 fn begin_sending(view: &mut Message) {
     view.state = State::Sending;
     view.next_attempt_at = None;
-    view.history = vec![HistoryEntry { state: State::Sending, at: view.created_at, reason: None }];
+    view.history.push(HistoryEntry { state: State::Sending, at: view.created_at, reason: None });
 }
 
 async fn wait_for_outcome(mut waiter: Waiter, limit: Duration, view: &mut Message) {
