@@ -52,7 +52,7 @@ async fn an_operator_settles_what_is_unknown() {
 #[tokio::test]
 async fn a_duplicate_answered_with_40241_counts_as_sent() {
     let app = TestApp::start().await;
-    app.sandbox.set_duplicate_answer(wxgate::sandbox::DuplicateAnswer::Errcode40241);
+    app.sandbox.change_settings(|settings| settings.duplicate_answer = wxgate::sandbox::DuplicateAnswer::Refuse);
     let id = app.send_async("sim-reset").await.field("message_id");
     app.run_until_idle().await;
     app.advance(Duration::from_secs(5)).await;
@@ -66,7 +66,7 @@ async fn a_duplicate_answered_with_40241_counts_as_sent() {
 #[tokio::test]
 async fn a_receipt_that_overtakes_the_answer_settles_the_message() {
     let app = TestApp::start().await;
-    app.sandbox.set_receipt_before_answer(true);
+    app.sandbox.set_fault(Fault::of(FaultKind::ReceiptBefore));
     let reply = app.send("oEARLY").await;
     assert_eq!((reply.status, reply.field("state").as_str()), (200, "delivered"), "{}", reply.text);
     let message = app.message(&reply.field("message_id")).await;

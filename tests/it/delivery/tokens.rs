@@ -34,10 +34,10 @@ async fn a_token_that_normal_mode_gives_again_is_forced_once() {
     let app = TestApp::start().await;
     assert_eq!(app.send("oFIRST").await.status, 200);
     // WeChat refuses the current token on sends, and normal mode does not know.
-    app.sandbox.distrust_current_token();
+    app.sandbox.refuse_tokens();
     assert_eq!(app.send("oSECOND").await.status, 200);
     assert_eq!(app.sandbox.token_calls().forced, 1);
-    app.sandbox.distrust_current_token();
+    app.sandbox.refuse_tokens();
     let reply = app.send_async("oTHIRD").await;
     app.run_until_idle().await;
     assert_eq!(app.sandbox.token_calls().forced, 1, "not again within 30 s");

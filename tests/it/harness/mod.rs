@@ -76,7 +76,7 @@ impl TestApp {
         };
         let mut target = CallbackTarget::safe(&format!("{url}/wechat/shop"), CALLBACK_TOKEN, AES_KEY);
         target.mode = mode_of(setup.mode);
-        world.sandbox.set_callback_target(None, Some(target)).unwrap();
+        assert!(world.sandbox.set_callback_target(None, Some(target)));
         let config = config_text(&folder.path().join("wxgate.db"), &world.sandbox_url, setup.mode, &setup.account);
         let path = folder.path().join("wxgate.toml");
         std::fs::write(&path, config + &setup.config).unwrap();
