@@ -173,9 +173,10 @@ fn quota_get(world: &mut World, call: &Call, now: Timestamp) -> Result<Value, Re
     let (app_id, body) = post(world, call, now)?;
     let path = body.get("cgi_path").and_then(Value::as_str).unwrap_or_default();
     let (limit, used) = match path {
-        SEND => world.accounts.get(&app_id).map_or((0, 0), |account| {
-            (account.config.daily_quota, account.used.used(day(now)))
-        }),
+        SEND => world
+            .accounts
+            .get(&app_id)
+            .map_or((0, 0), |account| (account.config.daily_quota, account.used.used(day(now)))),
         known if known.starts_with("/cgi-bin/") => (500_000, world.calls.get(known).copied().unwrap_or(0)),
         _ => return Err(76021.into()),
     };

@@ -250,16 +250,6 @@ impl Sandbox {
 
     /// Everything as after the start, except where callbacks go and the settings.
     pub fn reset(&self) {
-        let fresh = World::new(&self.0.config);
-        self.with(|world, _| {
-            let mut fresh = fresh;
-            fresh.settings = world.settings.clone();
-            for (app_id, account) in &mut fresh.accounts {
-                account.target = world.accounts.get(app_id).and_then(|old| old.target.clone());
-            }
-            fresh.in_flight = std::mem::take(&mut world.in_flight);
-            fresh.receipts_under_way = world.receipts_under_way;
-            *world = fresh;
-        });
+        self.with(|world, _| world.reset(&self.0.config));
     }
 }

@@ -39,7 +39,8 @@ pub fn scripted_recipients() -> impl Iterator<Item = &'static str> {
 
 impl Script {
     pub(super) fn of(openid: &str) -> Option<Self> {
-        let follows = |name: &str| openid.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+        let follows =
+            |name: &str| openid.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
         openid.starts_with("sim-").then(|| SCRIPTS.iter().find(|(name, _)| follows(name)))?.map(|(_, script)| *script)
     }
 

@@ -289,9 +289,8 @@ pub(super) fn custom(world: &mut World, call: &Call, now: Timestamp) -> Result<O
     Ok(Outcome::json(json!({"errcode": 0, "errmsg": "ok"})))
 }
 
-const CUSTOM_TYPES: &[&str] = &[
-    "image", "voice", "video", "music", "news", "mpnews", "mpnewsarticle", "msgmenu", "wxcard", "miniprogrampage",
-];
+const CUSTOM_TYPES: &[&str] =
+    &["image", "voice", "video", "music", "news", "mpnews", "mpnewsarticle", "msgmenu", "wxcard", "miniprogrampage"];
 
 fn custom_text(body: &Value) -> Result<String, i64> {
     let msgtype = text(body, "msgtype")?.unwrap_or_default();

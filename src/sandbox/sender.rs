@@ -87,7 +87,8 @@ impl Sandbox {
     async fn attempt(&self, mission: &Mission, wire: Wire) -> CallbackResult {
         let media = if mission.format == Format::Xml { "text/xml" } else { "application/json" };
         let Some(http) = self.http() else { return failure("no HTTP client") };
-        let request = http.post(address(&mission.target.url, &wire.query)).header("content-type", media).body(wire.body);
+        let request =
+            http.post(address(&mission.target.url, &wire.query)).header("content-type", media).body(wire.body);
         let _permit = self.post_permit().await;
         match answer(request.timeout(mission.timeout)).await {
             Ok((status, body)) => mission.judge(status, body),

@@ -114,7 +114,8 @@ impl Taken {
         self.dedupe.forget_until(now.minus(DEDUPE));
         let earlier = self.dedupe.get(digest(&[account, openid, id])).cloned()?;
         let first = self.ring.front().map_or(0, |message| message.number);
-        let place = usize::try_from(earlier.number.checked_sub(first)?).ok();
+        // The message itself may have left the ring already.
+        let place = earlier.number.checked_sub(first).and_then(|place| usize::try_from(place).ok());
         if let Some(message) = place.and_then(|place| self.ring.get_mut(place)) {
             message.repeats += 1;
             message.repeated_at = Some(now);

@@ -93,7 +93,9 @@ mod tests {
     #[test]
     fn content_holds_the_keys_and_examples_keep_the_types() {
         let listed = look_up("TPL-ORDER-PAID").unwrap().listed();
-        assert!(listed["content"].as_str().unwrap().starts_with("商品名称：{{thing1.DATA}}\n订单金额：{{amount2.DATA}}"));
+        assert!(
+            listed["content"].as_str().unwrap().starts_with("商品名称：{{thing1.DATA}}\n订单金额：{{amount2.DATA}}")
+        );
         for (_, key, example) in TEMPLATES.iter().flat_map(|template| template.lines) {
             assert!(fits(key, example), "{key}: {example}");
         }

@@ -72,7 +72,8 @@ impl Letter<'_> {
     pub(super) fn seal(&self, plain: &str, now: Timestamp, rng: &mut StdRng) -> Result<Wire, String> {
         let stale = self.broken == Some(Broken::StaleTimestamp);
         let at = if stale { now.minus(Duration::from_secs(3_600)) } else { now };
-        let (timestamp, nonce) = (at.as_seconds().to_string(), rng.random_range(100_000_000..2_000_000_000).to_string());
+        let (timestamp, nonce) =
+            (at.as_seconds().to_string(), rng.random_range(100_000_000..2_000_000_000).to_string());
         let sealed = self.mode != CallbackMode::Plain && self.broken != Some(Broken::Plaintext);
         let encrypt = if sealed { Some(self.encrypt(plain, rng)?) } else { None };
         let body = match (&encrypt, self.mode) {

@@ -136,6 +136,20 @@ impl World {
         }
     }
 
+    /// As after the start. Targets and settings stay; so do the ids' and tokens' sources, for nothing may come twice.
+    pub(super) fn reset(&mut self, config: &SandboxConfig) {
+        let mut fresh = Self::new(config);
+        for (app_id, account) in &mut fresh.accounts {
+            account.target = self.accounts.get(app_id).and_then(|old| old.target.clone());
+        }
+        fresh.settings = self.settings.clone();
+        fresh.in_flight = std::mem::take(&mut self.in_flight);
+        fresh.receipts_under_way = self.receipts_under_way;
+        std::mem::swap(&mut fresh.rng, &mut self.rng);
+        fresh.next_msgid = self.next_msgid;
+        *self = fresh;
+    }
+
     /// A 64-bit id, never given twice.
     pub(super) fn new_msgid(&mut self) -> i64 {
         self.next_msgid += self.rng.random_range(1..1_000);
