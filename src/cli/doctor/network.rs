@@ -89,7 +89,8 @@ async fn callback(client: &reqwest::Client, public_url: &str, account: &Account,
     let (nonce, echo) = (hex::encode(rand::random::<[u8; 4]>()), hex::encode(rand::random::<[u8; 8]>()));
     let signature = signature::sign(&[token.expose(), &timestamp, &nonce]);
     let query = [("signature", &signature), ("timestamp", &timestamp), ("nonce", &nonce), ("echostr", &echo)];
-    let cure = "start the gateway; check server.public_url and what stands before the gateway (DNS, proxy, certificate)";
+    let cure =
+        "start the gateway; check server.public_url and what stands before the gateway (DNS, proxy, certificate)";
     let full = url::form_urlencoded::Serializer::new(format!("{url}?")).extend_pairs(query).finish();
     let response = match client.get(full).send().await {
         Ok(response) => response,
@@ -97,7 +98,9 @@ async fn callback(client: &reqwest::Client, public_url: &str, account: &Account,
     };
     let status = response.status();
     match response.text().await {
-        Ok(text) if status.is_success() && text == echo => Finding::ok(name, format!("{url} answers as WeChat wants it")),
+        Ok(text) if status.is_success() && text == echo => {
+            Finding::ok(name, format!("{url} answers as WeChat wants it"))
+        }
         _ if status == reqwest::StatusCode::UNAUTHORIZED => {
             let cure = "the gateway there has another token (or another clock): give both the same configuration";
             Finding::failed(name, format!("{url} refuses our signature"), cure)
@@ -108,7 +111,11 @@ async fn callback(client: &reqwest::Client, public_url: &str, account: &Account,
 
 async fn ping(config: &RedisConfig) -> Finding {
     let failed = |problem: String| {
-        Finding::failed("redis", problem, "check redis.url and its password; without Redis each process works for itself")
+        Finding::failed(
+            "redis",
+            problem,
+            "check redis.url and its password; without Redis each process works for itself",
+        )
     };
     let pong = async {
         let client = redis::Client::open(config.url.expose())?;
