@@ -83,12 +83,14 @@ impl KeyCommand {
         }
         let stores = open_stores(&config).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let access = Access::open(stores.keys, config.clients.clone(), clock.clone());
-        match self.what {
+        let access = Access::open(stores.keys.clone(), config.clients.clone(), clock.clone());
+        let result = match self.what {
             What::Create(create) => create.run(&access, clock.now()).await,
             What::List(list) => list.run(&access, &config, clock.now()).await,
             What::Revoke(revoke) => revoke.run(&access, &config).await,
-        }
+        };
+        stores.close().await;
+        result
     }
 }
 
