@@ -89,6 +89,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
+/// The settings: defaults, then the file, then the environment.
 fn load(file: Option<&Path>) -> Result<Config, crate::config::ConfigErrors> {
     // A variable that is not UTF-8 cannot be one of ours.
     let env =

@@ -131,8 +131,51 @@ async fn ping(config: &RedisConfig) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use axum::Router;
+    use axum::extract::Query;
+    use axum::http::StatusCode;
+    use axum::routing::get;
+
     use super::super::finding::Status;
     use super::*;
+    use crate::cli::healthcheck;
+    use crate::domain::secret::Secret;
+    use crate::services::verify::CallbackQuery;
+
+    /// A callback URL that knows the token "abc".
+    async fn callback_url() -> String {
+        let echo = |Query(query): Query<CallbackQuery>| async move {
+            match signature::verify(&query.signature, &["abc", &query.timestamp, &query.nonce]) {
+                true => (StatusCode::OK, query.echostr),
+                false => (StatusCode::UNAUTHORIZED, String::new()),
+            }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new().route("/wechat/shop", get(echo));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        url
+    }
+
+    #[tokio::test]
+    async fn a_callback_url_is_tried_the_way_the_console_does() {
+        let url = callback_url().await;
+        let config = Config::parse("[accounts.shop]\napp_id = 'wx1'\napp_secret = 'x'\n").unwrap();
+        let account: &Arc<Account> = &config.accounts[0];
+        let client = healthcheck::client(Duration::from_secs(5)).unwrap();
+        let keys = |token: &str| CallbackKeys {
+            mode: crate::domain::account::CallbackMode::Plain,
+            tokens: vec![Secret::new(token)],
+            aes_keys: Vec::new(),
+        };
+        assert_eq!(callback(&client, &url, account, &keys("abc")).await.status, Status::Ok);
+        let other = callback(&client, &url, account, &keys("other")).await;
+        assert!(other.detail.contains("refuses our signature"), "{other}");
+        let nowhere = callback(&client, &format!("{url}/elsewhere"), account, &keys("abc")).await;
+        assert!(nowhere.detail.contains("404"), "{nowhere}");
+    }
 
     #[test]
     fn a_clock_that_goes_wrong_is_found_either_way() {
