@@ -137,10 +137,8 @@ impl App {
             outcomes: outcomes.clone(),
             clock: clock.clone(),
         };
-        let receive =
-            Receive { inbox: stores.inbox.clone(), outcomes, clock: clock.clone(), metrics: metrics.clone() };
-        let verify =
-            Verify { accounts: accounts.clone(), clock: clock.clone(), freshness: config.callback.freshness };
+        let receive = Receive { inbox: stores.inbox.clone(), outcomes, clock: clock.clone(), metrics: metrics.clone() };
+        let verify = Verify { accounts: accounts.clone(), clock: clock.clone(), freshness: config.callback.freshness };
         let health = Health::new(stores.counts.clone(), shared, tokens.clone(), accounts.clone(), clock.clone());
         let users = Users::new(stores.users.clone(), accounts, clock.clone());
         let state = HttpState {
@@ -223,8 +221,7 @@ impl App {
             let (server, metrics, stop) = (self.server.clone(), self.metrics.clone(), stop.clone());
             let router = http::metrics_router(self.state.clone());
             beside.spawn(async move {
-                if let Err(error) =
-                    http::server::serve(listener, router, &server, &metrics, stop.soft, stop.hard).await
+                if let Err(error) = http::server::serve(listener, router, &server, &metrics, stop.soft, stop.hard).await
                 {
                     tracing::error!(%error, "the metrics listener has ended");
                 }

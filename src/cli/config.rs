@@ -69,9 +69,6 @@ mod tests {
         let hash = "a".repeat(64);
         let text = format!("[clients.crm]\nscopes = ['send']\nkey_sha256 = ['{hash}', '{hash}']\n");
         let config = Config::parse(&text).unwrap();
-        assert_eq!(
-            summary(&config),
-            "0 accounts, 1 client; listen on 127.0.0.1:8080, store in data/wxgate.db"
-        );
+        assert_eq!(summary(&config), "0 accounts, 1 client; listen on 127.0.0.1:8080, store in data/wxgate.db");
     }
 }

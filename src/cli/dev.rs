@@ -34,7 +34,9 @@ const CLIENT: &str = "dev";
 /// Prints three commands to copy: send a template message, let a follower write, read the history. Nothing leaves this
 /// machine. What is stored is deleted at the end, unless --data names a folder. Settings of your own are not read.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  wxgate dev\n  wxgate dev --listen 127.0.0.1:9000 --sandbox-listen 127.0.0.1:9001 --data ./dev-data")]
+#[command(
+    after_help = "Examples:\n  wxgate dev\n  wxgate dev --listen 127.0.0.1:9000 --sandbox-listen 127.0.0.1:9001 --data ./dev-data"
+)]
 pub(super) struct Dev {
     /// Where the gateway listens [default: 127.0.0.1:8080, or the next free port]
     #[arg(long, value_name = "IP:PORT")]

@@ -21,7 +21,9 @@ use crate::config::{Config, ConfigErrors};
 /// the machine, and as the user, that will run the gateway. Exit code 1 when something fails, 2 when the configuration
 /// is wrong.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  wxgate doctor --config my.toml\n  wxgate doctor --json | jq '.checks[] | select(.status == \"failed\")'")]
+#[command(
+    after_help = "Examples:\n  wxgate doctor --config my.toml\n  wxgate doctor --json | jq '.checks[] | select(.status == \"failed\")'"
+)]
 pub(super) struct Doctor {
     /// JSON instead of lines
     #[arg(long)]
@@ -42,7 +44,9 @@ impl Doctor {
             Err(errors) => {
                 report.add(finding::of_errors(&errors))?;
                 report.end()?;
-                return Err(Failure::Usage("the configuration has to be right before anything else can be checked".to_owned()));
+                return Err(Failure::Usage(
+                    "the configuration has to be right before anything else can be checked".to_owned(),
+                ));
             }
         };
         report.add_all(checks::of_config(&config))?;

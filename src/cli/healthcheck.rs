@@ -66,3 +66,29 @@ pub(super) fn describe(error: &reqwest::Error) -> String {
         false => format!("the call failed: {cause}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::http::StatusCode;
+    use axum::routing::get;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_good_answer_is_health() {
+        let router = Router::new()
+            .route("/ready", get(|| async { "{}" }))
+            .route("/draining", get(|| async { (StatusCode::SERVICE_UNAVAILABLE, "shutting down") }));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move { axum::serve(listener, router).await });
+        ask(&format!("http://{address}/ready")).await.unwrap();
+        let refused = ask(&format!("http://{address}/draining")).await.unwrap_err().to_string();
+        assert!(refused.contains("503") && refused.contains("shutting down"), "{refused}");
+        server.abort();
+        let _ = server.await;
+        let gone = ask(&format!("http://{address}/ready")).await.unwrap_err().to_string();
+        assert!(gone.contains("no connection"), "{gone}");
+    }
+}

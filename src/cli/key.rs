@@ -37,8 +37,10 @@ enum What {
 
 /// Make a key; its text is printed once and kept nowhere
 #[derive(Args)]
-#[command(after_help = "Example:\n  wxgate key create --client order-service --scopes send,read --accounts shop --expires 90d\n\n\
-    To rotate: create a second key for the same client, change the caller, revoke the first.")]
+#[command(
+    after_help = "Example:\n  wxgate key create --client order-service --scopes send,read --accounts shop --expires 90d\n\n\
+    To rotate: create a second key for the same client, change the caller, revoke the first."
+)]
 struct Create {
     /// The program that will use it: a-z 0-9 - _
     #[arg(long, value_name = "NAME", value_parser = client_name)]
@@ -81,17 +83,19 @@ impl KeyCommand {
         }
         let stores = open_stores(&config).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let access = Access::open(stores.keys, config.clients.clone(), clock.clone());
-        match self.what {
+        let access = Access::open(stores.keys.clone(), config.clients.clone(), clock.clone());
+        let result = match self.what {
             What::Create(create) => create.run(&access, clock.now()).await,
             What::List(list) => list.run(&access, &config, clock.now()).await,
             What::Revoke(revoke) => revoke.run(&access, &config).await,
-        }
+        };
+        stores.close().await;
+        result
     }
 }
 
 /// The doors of the store, opened beside a gateway that may be running.
-pub(super) async fn open_stores(config: &Config) -> Result<store::Stores, Failure> {
+async fn open_stores(config: &Config) -> Result<store::Stores, Failure> {
     let key = config.secrets.open().context("the key that seals secrets cannot be read")?;
     Ok(store::open::open_for_tools(&config.store, Sealer::new(key.0)).await?)
 }
@@ -120,7 +124,8 @@ impl Create {
 impl List {
     async fn run(self, access: &Access, config: &Config, now: Timestamp) -> Result<(), Failure> {
         let stored = access.list().await?;
-        let keys = config.clients.iter().map(|key| (key, "configuration")).chain(stored.iter().map(|key| (key, "store")));
+        let keys =
+            config.clients.iter().map(|key| (key, "configuration")).chain(stored.iter().map(|key| (key, "store")));
         if self.json {
             let keys: Vec<_> = keys.map(|(key, source)| as_json(key, source)).collect();
             return Ok(say(format!("{:#}", serde_json::Value::Array(keys)))?);

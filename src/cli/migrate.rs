@@ -3,10 +3,10 @@
 use clap::Args;
 
 use super::exit::Failure;
-use super::key::open_stores;
 use super::out::say;
 use crate::config::Config;
 use crate::config::store::StoreConfig;
+use crate::store;
 
 /// Bring the store up to this version
 ///
@@ -18,9 +18,12 @@ pub(super) struct Migrate {}
 
 impl Migrate {
     pub(super) async fn run(self, config: Config) -> Result<(), Failure> {
-        let StoreConfig::Sqlite(store) = &config.store;
-        say(format!("opening {} …", store.path.display()))?;
-        open_stores(&config).await?;
-        Ok(say("the store is up to date")?)
+        let StoreConfig::Sqlite(sqlite) = &config.store;
+        say(format!("opening {} …", sqlite.path.display()))?;
+        let (before, after) = store::open::migrate(&config.store).await?;
+        Ok(say(match after == before {
+            true => format!("the store is up to date (schema {after})"),
+            false => format!("the store was brought from schema {before} to {after}"),
+        })?)
     }
 }

@@ -29,7 +29,7 @@ const ABOUT: &str = "wxgate is one program between your systems and WeChat: they
 messages, takes the callbacks, and alone holds the AppSecret and the access_token.";
 
 const START: &str = "\x1b[1mFirst steps:\x1b[0m
-  wxgate dev                            try everything against a model of WeChat; nothing to configure
+  wxgate dev                            try everything against a model of WeChat
   wxgate config check --config my.toml  is my configuration right?
   wxgate doctor --config my.toml        does it work with WeChat, from this machine?
   wxgate serve --config my.toml         serve
@@ -89,9 +89,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
+/// The settings: defaults, then the file, then the environment.
 fn load(file: Option<&Path>) -> Result<Config, crate::config::ConfigErrors> {
     // A variable that is not UTF-8 cannot be one of ours.
-    let env = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let env =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Config::load(file, env)
 }
 

@@ -161,7 +161,8 @@ mod tests {
 
     #[test]
     fn the_body_is_what_the_api_documents() {
-        let more = ["--data", "thing1=a=b", "--data", "amount2=¥1", "--async", "--account", "shop", "--client-msg-id", "x"];
+        let more =
+            ["--data", "thing1=a=b", "--data", "amount2=¥1", "--async", "--account", "shop", "--client-msg-id", "x"];
         let body = parse(&more).body();
         let expected = json!({
             "touser": "o1", "template_id": "order_paid", "data": {"thing1": "a=b", "amount2": "¥1"},

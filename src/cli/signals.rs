@@ -2,14 +2,13 @@
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 use super::out::complain;
 use crate::app::Stop;
 
 /// From now on signals are caught; the tokens tell of them.
 pub(super) fn catch() -> anyhow::Result<Stop> {
-    let stop = Stop { soft: CancellationToken::new(), hard: CancellationToken::new() };
+    let stop = Stop::default();
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
     // Once caught, a hang-up no longer ends the process, even when nobody listens to it.

@@ -263,3 +263,12 @@ fn the_defaults_are_shown_as_they_stand_in_the_file() {
         }
     }
 }
+
+#[test]
+fn the_example_is_right_but_for_the_secrets_that_it_points_to() {
+    let lines = wrong(include_str!("../../config/example.toml"), &[]);
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    for key in ["app_secret_file", "token_file", "encoding_aes_key_file"] {
+        has(&lines, &[&format!("accounts.shop.{key} ("), "cannot be read"]);
+    }
+}

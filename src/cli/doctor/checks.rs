@@ -25,7 +25,8 @@ pub(super) fn of_config(config: &Config) -> Vec<Finding> {
     }
     for account in config.accounts.iter().filter(|account| account.callback.is_none()) {
         let detail = format!("account {} takes no callbacks, so its messages never become `delivered`", account.name);
-        let cure = format!("set accounts.{0}.token and accounts.{0}.encoding_aes_key as in WeChat's console", account.name);
+        let cure =
+            format!("set accounts.{0}.token and accounts.{0}.encoding_aes_key as in WeChat's console", account.name);
         findings.push(Finding::warning(name, detail, cure));
     }
     findings
@@ -50,11 +51,13 @@ pub(super) fn disk(store: &StoreConfig) -> Finding {
         return Finding::warning("disk", format!("the free space of {shown} is not known"), "look at it with df");
     };
     let detail = format!("{shown} is writable, {free_mib} MiB free");
-    match free_mib {
-        ..TOO_LITTLE_MIB => Finding::failed("disk", detail, "make room: nothing can be accepted when the disk is full"),
-        ..LITTLE_MIB => Finding::warning("disk", detail, "make room soon"),
-        _ => Finding::ok("disk", detail),
+    if free_mib < TOO_LITTLE_MIB {
+        return Finding::failed("disk", detail, "make room: nothing can be accepted when the disk is full");
     }
+    if free_mib < LITTLE_MIB {
+        return Finding::warning("disk", detail, "make room soon");
+    }
+    Finding::ok("disk", detail)
 }
 
 /// The folder of the file, or the nearest one above that exists: the gateway makes the rest.

@@ -89,7 +89,8 @@ async fn callback(client: &reqwest::Client, public_url: &str, account: &Account,
     let (nonce, echo) = (hex::encode(rand::random::<[u8; 4]>()), hex::encode(rand::random::<[u8; 8]>()));
     let signature = signature::sign(&[token.expose(), &timestamp, &nonce]);
     let query = [("signature", &signature), ("timestamp", &timestamp), ("nonce", &nonce), ("echostr", &echo)];
-    let cure = "start the gateway; check server.public_url and what stands before the gateway (DNS, proxy, certificate)";
+    let cure =
+        "start the gateway; check server.public_url and what stands before the gateway (DNS, proxy, certificate)";
     let full = url::form_urlencoded::Serializer::new(format!("{url}?")).extend_pairs(query).finish();
     let response = match client.get(full).send().await {
         Ok(response) => response,
@@ -97,7 +98,9 @@ async fn callback(client: &reqwest::Client, public_url: &str, account: &Account,
     };
     let status = response.status();
     match response.text().await {
-        Ok(text) if status.is_success() && text == echo => Finding::ok(name, format!("{url} answers as WeChat wants it")),
+        Ok(text) if status.is_success() && text == echo => {
+            Finding::ok(name, format!("{url} answers as WeChat wants it"))
+        }
         _ if status == reqwest::StatusCode::UNAUTHORIZED => {
             let cure = "the gateway there has another token (or another clock): give both the same configuration";
             Finding::failed(name, format!("{url} refuses our signature"), cure)
@@ -108,7 +111,11 @@ async fn callback(client: &reqwest::Client, public_url: &str, account: &Account,
 
 async fn ping(config: &RedisConfig) -> Finding {
     let failed = |problem: String| {
-        Finding::failed("redis", problem, "check redis.url and its password; without Redis each process works for itself")
+        Finding::failed(
+            "redis",
+            problem,
+            "check redis.url and its password; without Redis each process works for itself",
+        )
     };
     let pong = async {
         let client = redis::Client::open(config.url.expose())?;
@@ -124,8 +131,51 @@ async fn ping(config: &RedisConfig) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use axum::Router;
+    use axum::extract::Query;
+    use axum::http::StatusCode;
+    use axum::routing::get;
+
     use super::super::finding::Status;
     use super::*;
+    use crate::cli::healthcheck;
+    use crate::domain::secret::Secret;
+    use crate::services::verify::CallbackQuery;
+
+    /// A callback URL that knows the token "abc".
+    async fn callback_url() -> String {
+        let echo = |Query(query): Query<CallbackQuery>| async move {
+            match signature::verify(&query.signature, &["abc", &query.timestamp, &query.nonce]) {
+                true => (StatusCode::OK, query.echostr),
+                false => (StatusCode::UNAUTHORIZED, String::new()),
+            }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new().route("/wechat/shop", get(echo));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        url
+    }
+
+    #[tokio::test]
+    async fn a_callback_url_is_tried_the_way_the_console_does() {
+        let url = callback_url().await;
+        let config = Config::parse("[accounts.shop]\napp_id = 'wx1'\napp_secret = 'x'\n").unwrap();
+        let account: &Arc<Account> = &config.accounts[0];
+        let client = healthcheck::client(Duration::from_secs(5)).unwrap();
+        let keys = |token: &str| CallbackKeys {
+            mode: crate::domain::account::CallbackMode::Plain,
+            tokens: vec![Secret::new(token)],
+            aes_keys: Vec::new(),
+        };
+        assert_eq!(callback(&client, &url, account, &keys("abc")).await.status, Status::Ok);
+        let other = callback(&client, &url, account, &keys("other")).await;
+        assert!(other.detail.contains("refuses our signature"), "{other}");
+        let nowhere = callback(&client, &format!("{url}/elsewhere"), account, &keys("abc")).await;
+        assert!(nowhere.detail.contains("404"), "{nowhere}");
+    }
 
     #[test]
     fn a_clock_that_goes_wrong_is_found_either_way() {

@@ -22,7 +22,8 @@ pub(super) async fn check(client: &reqwest::Client, account: &Account) -> Findin
     let name = format!("token of {}", account.name);
     if account.token_api == TokenApi::Legacy {
         let detail = "not tried: with token_api = \"legacy\" each fetch retires the token in use";
-        let cure = format!("set accounts.{}.token_api = \"stable\", unless another program depends on it", account.name);
+        let cure =
+            format!("set accounts.{}.token_api = \"stable\", unless another program depends on it", account.name);
         return Finding::warning(name, detail, cure);
     }
     let body = json!({
@@ -71,13 +72,19 @@ fn cure(code: i64, errmsg: &str) -> String {
             None => "add this machine's public IP to the IP list of the account (WeChat's console)".to_owned(),
         },
         40013 | 41002 => "app_id is wrong: copy it from WeChat's console".to_owned(),
-        40001 | 40125 | 41004 => "app_secret is wrong or was reset: copy the present one from WeChat's console".to_owned(),
+        40001 | 40125 | 41004 => {
+            "app_secret is wrong or was reset: copy the present one from WeChat's console".to_owned()
+        }
         40243 => "the AppSecret is frozen: unfreeze it in WeChat's console".to_owned(),
-        89503 => "an administrator has to confirm this IP: they got a WeChat message; then run doctor again here".to_owned(),
+        89503 => {
+            "an administrator has to confirm this IP: they got a WeChat message; then run doctor again here".to_owned()
+        }
         89501 | 89502 | 89504 | 89505 => "an administrator's confirmation is pending: wait for it".to_owned(),
         89506 => "an administrator refused this IP: no calls for 24 hours, then ask them to confirm".to_owned(),
         89507 => "an administrator refused this IP: no calls for an hour, then ask them to confirm".to_owned(),
-        50004 => "this account may not use the token API: look at its type and permissions in WeChat's console".to_owned(),
+        50004 => {
+            "this account may not use the token API: look at its type and permissions in WeChat's console".to_owned()
+        }
         50007 => "the account is frozen: see the notices in WeChat's console".to_owned(),
         -1 | 45011 => "WeChat is busy: try again in a minute".to_owned(),
         45009 => "the day's quota of token calls is used up: find the program that fetches so many".to_owned(),
