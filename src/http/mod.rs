@@ -1,8 +1,10 @@
 //! The REST face and WeChat's door.
+mod body;
 pub mod code;
 mod connection;
 pub mod context;
 pub mod error;
+pub mod extract;
 pub mod front;
 pub mod server;
 pub mod shed;
