@@ -1,4 +1,5 @@
 //! The REST face and WeChat's door.
+pub mod api;
 mod body;
 pub mod code;
 mod connection;
@@ -8,6 +9,7 @@ pub mod extract;
 pub mod front;
 pub mod server;
 pub mod shed;
+pub mod state;
 
 use axum::Router;
 use error::{ApiError, Code};

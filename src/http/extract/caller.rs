@@ -12,7 +12,7 @@ use crate::http::error::{ApiError, Code};
 use crate::services::access::Access;
 
 /// A caller whose key has the scope `S`. It stands before the body in a handler, so that nobody else's body is read.
-pub struct Allowed<S>(pub Caller, PhantomData<S>);
+pub struct Allowed<S>(pub Caller, pub PhantomData<S>);
 
 /// A scope as a type.
 pub trait Needs {
