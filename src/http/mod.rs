@@ -1,11 +1,15 @@
 //! The REST face and WeChat's door.
+pub mod api;
+mod body;
 pub mod code;
 mod connection;
 pub mod context;
 pub mod error;
+pub mod extract;
 pub mod front;
 pub mod server;
 pub mod shed;
+pub mod state;
 
 use axum::Router;
 use error::{ApiError, Code};
