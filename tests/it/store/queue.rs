@@ -141,7 +141,6 @@ async fn what_a_dead_process_held_is_taken_back(#[values(Backend::Sqlite)] backe
     let old = leased(&house.stores, old).await.message_id;
     house.restart().await;
 
-    // Nothing has run out, but its holder is gone.
     let rescued = house.stores.queue.rescue(at(541), WINDOW, 9).await.unwrap();
     assert_eq!(rescued.queued, [retried]);
     assert_eq!(rescued.unknown, [old, held]);
