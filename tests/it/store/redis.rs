@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+use tokio::sync::Notify;
 use wxgate::config::store::RedisConfig;
 use wxgate::domain::clock::{Clock, SystemClock};
 use wxgate::domain::seal::Sealer;
@@ -225,6 +226,38 @@ async fn a_redis_that_falls_silent_is_given_up_and_found_again() {
     // Redis first works off what it was asked while it slept.
     let mut raw = redis.raw().await;
     let _: String = redis::cmd("PING").query_async(&mut raw).await.unwrap();
+    tokens.ping().await.unwrap();
+}
+
+/// A way to Redis whose present connections can be made to carry nothing any more, without a word to either end.
+async fn road_to(redis: &Redis, stall: Arc<Notify>) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (port, redis) = (listener.local_addr().unwrap().port(), redis.port);
+    tokio::spawn(async move {
+        loop {
+            let (mut ours, _) = listener.accept().await.unwrap();
+            let mut theirs = tokio::net::TcpStream::connect(("127.0.0.1", redis)).await.unwrap();
+            let stall = stall.clone();
+            tokio::spawn(async move {
+                let carried = tokio::select! {
+                    carried = tokio::io::copy_bidirectional(&mut ours, &mut theirs) => carried.is_ok(),
+                    () = stall.notified() => std::future::pending().await,
+                };
+                drop((carried, ours, theirs));
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_connection_that_died_without_a_word_is_replaced() {
+    let redis = Redis::start();
+    let stall = Arc::new(Notify::new());
+    let tokens = tokens_at(road_to(&redis, stall.clone()).await, sealer());
+    tokens.ping().await.unwrap();
+    stall.notify_waiters();
+    assert!(tokens.ping().await.is_err());
     tokens.ping().await.unwrap();
 }
 
