@@ -54,7 +54,7 @@ pub struct CallbackRequest {
     /// Appid; `None`: the default account.
     pub account: Option<String>,
     /// `text`, `image`, `voice`, `video`, `shortvideo`, `location`, `link`, `subscribe`, `unsubscribe`, `scan`,
-    /// `location_event`, `click`, `view`, `receipt`, `subscribe_msg_popup_event`, `subscribe_msg_change_event`,
+    /// `location_event`, `click`, `view`, `receipt` (or `template_receipt`), `subscribe_msg_popup_event`, `subscribe_msg_change_event`,
     /// `subscribe_msg_sent_event`, `event` (with `event`), `verify` (the console's GET).
     #[serde(rename = "type", default)]
     pub kind: String,
@@ -324,7 +324,7 @@ fn event(kind: &str, fields: &mut Fields) -> Option<String> {
             fields.text_if_given("MenuId", "menu_id");
             "VIEW"
         }
-        "receipt" => {
+        "receipt" | "template_receipt" => {
             fields.number("MsgID", "msgid", "0");
             fields.text("Status", "status", "success");
             "TEMPLATESENDJOBFINISH"
@@ -343,29 +343,32 @@ fn event(kind: &str, fields: &mut Fields) -> Option<String> {
     Some(name.to_owned())
 }
 
+/// One `List` for each of the comma-separated `template_id`s.
 fn subscription(kind: &str, fields: &mut Fields) {
-    let text = |tag: &str, value: String| (tag.to_owned(), Part::Text(value));
-    let number = |tag: &str, value: String| (tag.to_owned(), Part::Number(value));
-    let mut list = vec![text("TemplateId", fields.take_or("template_id", "TPL-ORDER-PAID"))];
-    let container = match kind {
+    let text = |tag: &str, value: &str| (tag.to_owned(), Part::Text(value.to_owned()));
+    let number = |tag: &str, value: &str| (tag.to_owned(), Part::Number(value.to_owned()));
+    let templates = fields.take_or("template_id", "TPL-ORDER-PAID");
+    let (container, rest) = match kind {
         "subscribe_msg_popup_event" => {
-            list.push(text("SubscribeStatusString", fields.take_or("status", "accept")));
-            list.push(number("PopupScene", fields.take_or("scene", "2")));
-            "SubscribeMsgPopupEvent"
+            let status = text("SubscribeStatusString", &fields.take_or("status", "accept"));
+            ("SubscribeMsgPopupEvent", vec![status, number("PopupScene", &fields.take_or("scene", "2"))])
         }
         "subscribe_msg_change_event" => {
-            list.push(text("SubscribeStatusString", fields.take_or("status", "reject")));
-            "SubscribeMsgChangeEvent"
+            ("SubscribeMsgChangeEvent", vec![text("SubscribeStatusString", &fields.take_or("status", "reject"))])
         }
         _ => {
-            list.push(number("MsgID", fields.take_or("msgid", "0")));
-            list.push(number("ErrorCode", fields.take_or("error_code", "0")));
-            list.push(text("ErrorStatus", fields.take_or("status", "success")));
-            "SubscribeMsgSentEvent"
+            let msgid = number("MsgID", &fields.take_or("msgid", "0"));
+            let code = number("ErrorCode", &fields.take_or("error_code", "0"));
+            ("SubscribeMsgSentEvent", vec![msgid, code, text("ErrorStatus", &fields.take_or("status", "success"))])
         }
     };
-    let list = vec![("List".to_owned(), Part::Group(list))];
-    fields.parts.push((container.to_owned(), Part::Group(list)));
+    let list = |template: &str| {
+        let mut entry = vec![text("TemplateId", template.trim())];
+        entry.extend(rest.iter().cloned());
+        ("List".to_owned(), Part::Group(entry))
+    };
+    let lists = templates.split(',').map(list).collect();
+    fields.parts.push((container.to_owned(), Part::Group(lists)));
 }
 
 #[cfg(test)]
