@@ -59,6 +59,7 @@ mod call;
 mod callback;
 mod config;
 mod control;
+mod draft;
 mod faults;
 mod keywords;
 mod memory;

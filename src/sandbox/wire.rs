@@ -7,8 +7,9 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use serde_json::{Map, Number, Value};
 
-use super::callback::{Broken, Part, Parts};
+use super::callback::Broken;
 use super::config::CallbackTarget;
+use super::draft::{Part, Parts};
 use crate::domain::account::CallbackMode;
 use crate::domain::clock::Timestamp;
 use crate::wechat::crypt::{self, EncodingAesKey};
