@@ -153,9 +153,8 @@ mod tests {
     #[test]
     fn forwarded_addresses_are_believed_from_trusted_proxies_only() {
         let trusted = [("10.0.0.0".parse().unwrap(), 8), ("fd00::".parse().unwrap(), 8)];
-        let forwarded = |chain: &str, peer: &str| {
-            read(&[("x-forwarded-for", chain)], peer, &trusted).client.unwrap().to_string()
-        };
+        let forwarded =
+            |chain: &str, peer: &str| read(&[("x-forwarded-for", chain)], peer, &trusted).client.unwrap().to_string();
         assert_eq!(forwarded("1.2.3.4", "203.0.113.9"), "203.0.113.9");
         assert_eq!(forwarded("1.2.3.4", "10.0.0.1"), "1.2.3.4");
         assert_eq!(forwarded("6.6.6.6, 1.2.3.4, 10.0.0.2", "10.0.0.1"), "1.2.3.4");

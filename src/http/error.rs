@@ -48,7 +48,7 @@ pub struct Upstream {
 
 /// The body of every 4xx and 5xx answer (RFC 9457, `application/problem+json`).
 #[derive(Serialize, utoipa::ToSchema)]
-pub struct Problem<'a> {
+pub struct Problem {
     /// A page that this server serves: cause, cure and advice on retries.
     #[serde(rename = "type")]
     #[schema(example = "/problems/recipient_refused")]
@@ -58,9 +58,9 @@ pub struct Problem<'a> {
     pub status: u16,
     pub code: Code,
     /// What went wrong this time, in one sentence.
-    pub detail: &'a str,
+    pub detail: String,
     /// Also in the header `x-request-id`.
-    pub request_id: &'a str,
+    pub request_id: String,
     /// The same request may succeed later.
     pub retryable: bool,
     /// The message that this is about, when there is one.
@@ -68,10 +68,10 @@ pub struct Problem<'a> {
     #[schema(value_type = Option<String>, example = "msg_01ARZ3NDEKTSV4RRFFQ69G5FAV")]
     pub message_id: Option<MessageId>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream: Option<&'a Upstream>,
+    pub upstream: Option<Upstream>,
     /// Each fault with its place in the request.
-    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
-    pub errors: &'a [FieldError],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
     /// Which limit was met (`rate_limited`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
@@ -165,12 +165,12 @@ impl ApiError {
             title: meaning.title,
             status: meaning.status.as_u16(),
             code: parts.code,
-            detail: &parts.detail,
-            request_id,
+            detail: parts.detail.clone(),
+            request_id: request_id.to_owned(),
             retryable: meaning.retryable,
             message_id: parts.message_id,
-            upstream: parts.upstream.as_ref(),
-            errors: &parts.errors,
+            upstream: parts.upstream.clone(),
+            errors: parts.errors.clone(),
             reason: parts.reason,
         };
         serde_json::to_string(&problem).unwrap_or_default()
@@ -269,7 +269,9 @@ impl From<store::Error> for ApiError {
                 tracing::error!(%error, "the store refused a request");
                 Self::new(Code::StorageUnavailable, "nothing was stored: the store cannot be used")
             }
-            store::Error::Overloaded => Self::new(Code::Overloaded, "nothing was stored: the store has too much to write"),
+            store::Error::Overloaded => {
+                Self::new(Code::Overloaded, "nothing was stored: the store has too much to write")
+            }
             store::Error::Corrupt { .. } => {
                 tracing::error!(%error, "a row cannot be read");
                 Self::internal()
@@ -284,14 +286,16 @@ mod tests {
 
     #[test]
     fn a_problem_has_every_field_that_is_promised() {
-        let errors = vec![FieldError { path: "/data/thing1".to_owned(), code: "too_long", detail: "30 > 20".to_owned() }];
+        let errors =
+            vec![FieldError { path: "/data/thing1".to_owned(), code: "too_long", detail: "30 > 20".to_owned() }];
         let error = ApiError::with_errors(Code::InvalidMessage, errors);
         insta::assert_snapshot!(error.render("req-1"), @r#"{"type":"/problems/invalid_message","title":"The message is not valid","status":422,"code":"invalid_message","detail":"/data/thing1: 30 > 20","request_id":"req-1","retryable":false,"errors":[{"path":"/data/thing1","code":"too_long","detail":"30 > 20"}]}"#);
     }
 
     #[test]
     fn a_refusal_of_wechat_is_told_with_its_numbers() {
-        let refused = TokenError::Refused { errcode: 40164, errmsg: "invalid ip".to_owned(), rid: Some("r-1".to_owned()) };
+        let refused =
+            TokenError::Refused { errcode: 40164, errmsg: "invalid ip".to_owned(), rid: Some("r-1".to_owned()) };
         let error = ApiError::from(refused);
         assert_eq!(error.code(), Code::AccountRefused);
         let problem: serde_json::Value = serde_json::from_str(&error.render("r")).unwrap();

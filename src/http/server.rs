@@ -97,7 +97,14 @@ async fn rest_after(error: &io::Error) {
 }
 
 /// One connection from its first byte to its end.
-async fn run(stream: TcpStream, peer: Peer, router: Router, limits: Limits, soft: CancellationToken, cut: CancellationToken) {
+async fn run(
+    stream: TcpStream,
+    peer: Peer,
+    router: Router,
+    limits: Limits,
+    soft: CancellationToken,
+    cut: CancellationToken,
+) {
     let mut connection = guard(stream, peer, router, limits);
     let end = tokio::select! {
         // The connection first: a request that has come whole is under way, even when the stop came with it.
@@ -340,9 +347,11 @@ mod tests {
     async fn garbage_is_answered_and_harms_nobody() {
         let served = Served::start(config()).await;
         let long = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(200_000));
-        for (garbage, status) in
-            [("\u{0}\u{1}\u{2}\r\n\r\n", "HTTP/1.1 400"), ("GET\r\n\r\n", "HTTP/1.1 400"), (long.as_str(), "HTTP/1.1 431")]
-        {
+        for (garbage, status) in [
+            ("\u{0}\u{1}\u{2}\r\n\r\n", "HTTP/1.1 400"),
+            ("GET\r\n\r\n", "HTTP/1.1 400"),
+            (long.as_str(), "HTTP/1.1 431"),
+        ] {
             let mut stream = served.connect().await;
             let _ = stream.write_all(garbage.as_bytes()).await;
             let text = rest(&mut stream).await;

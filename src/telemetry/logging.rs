@@ -106,7 +106,8 @@ pub(crate) mod tests {
     fn secrets_and_openids_are_masked_in_lines() {
         for format in [LogFormat::Json, LogFormat::Text] {
             let caught = Caught::default();
-            let (secret, openid) = (Secret::new("s3cr3t-value"), Openid::parse("oCLEAR0000000000000000000001").unwrap());
+            let (secret, openid) =
+                (Secret::new("s3cr3t-value"), Openid::parse("oCLEAR0000000000000000000001").unwrap());
             tracing::subscriber::with_default(caught.subscriber(format), || {
                 tracing::info!(%secret, ?openid, "both {secret:?} {openid}");
             });

@@ -81,7 +81,8 @@ impl Metrics {
                 &["route"],
             ),
             http_in_flight: made.gauge("wxgate_http_requests_in_flight", "Requests under way."),
-            http_shed: made.counter("wxgate_http_requests_shed_total", "Requests refused because too many were under way."),
+            http_shed: made
+                .counter("wxgate_http_requests_shed_total", "Requests refused because too many were under way."),
             connections: made.gauge("wxgate_http_connections_open", "Open connections of callers."),
             messages: made.gauges(
                 "wxgate_messages_total",
@@ -89,9 +90,11 @@ impl Metrics {
                 &["account", "state"],
             ),
             accepted: made.gauge("wxgate_messages_accepted_total", "Messages ever accepted."),
-            unaccounted: made.gauge("wxgate_messages_unaccounted", "Accepted messages less those in any state: 0 always."),
+            unaccounted: made
+                .gauge("wxgate_messages_unaccounted", "Accepted messages less those in any state: 0 always."),
             queue_depth: made.gauges("wxgate_queue_depth", "Queued messages.", &["lane"]),
-            oldest_ready: made.float("wxgate_queue_oldest_ready_seconds", "How long the oldest due message has been due."),
+            oldest_ready: made
+                .float("wxgate_queue_oldest_ready_seconds", "How long the oldest due message has been due."),
             unmatched_receipts: made.gauge("wxgate_receipts_unmatched", "Receipts that no message has claimed."),
             accept_to_attempt: made.time("wxgate_accept_to_attempt_seconds", "From accept to the first attempt."),
             wechat_requests: made.counters(
@@ -110,11 +113,7 @@ impl Metrics {
                 "Time left of the access_token in use.",
                 &["account"],
             ),
-            callbacks: made.counters(
-                "wxgate_callbacks_total",
-                "Requests from WeChat.",
-                &["account", "type", "result"],
-            ),
+            callbacks: made.counters("wxgate_callbacks_total", "Requests from WeChat.", &["account", "type", "result"]),
             receipts: made.counters("wxgate_receipts_total", "Delivery receipts.", &["account", "status"]),
             rate_limited: made.counters("wxgate_rate_limited_total", "Requests that met a limit.", &["limit"]),
             start_time: made.float("process_start_time_seconds", "Start of the process, in seconds since 1970."),
@@ -123,11 +122,7 @@ impl Metrics {
             registry: made.0.clone(),
         };
         // Names that the outside contract promises before there is a series.
-        let _ = made.counters(
-            "wxgate_webhook_deliveries_total",
-            "Deliveries of webhooks.",
-            &["webhook", "result"],
-        );
+        let _ = made.counters("wxgate_webhook_deliveries_total", "Deliveries of webhooks.", &["webhook", "result"]);
         made.gauges("wxgate_build_info", "The version that runs.", &["version"])
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
