@@ -8,7 +8,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::state::{Lane, OnUnknown};
 use crate::http::error::ApiError;
 use crate::http::extract::fields::{Faults, Fields, wrong_type};
-use crate::http::extract::json::{FromJson, Json};
+use crate::http::extract::json::{FromJson, Json, push};
 use crate::services::accept::{Keyword, MiniProgram, SendInput, Warning};
 
 const MAX_TTL_SECONDS: u64 = 30 * 24 * 3600;
@@ -188,12 +188,18 @@ fn data(fields: &mut Fields, faults: &mut Faults) -> Vec<(String, Keyword)> {
             return Vec::new();
         }
     };
-    let path = |name: &str| format!("/data/{}", name.replace('~', "~0").replace('/', "~1"));
     let keyword = |(name, value): (String, Json)| {
-        let keyword = keyword(value, &path(&name), faults);
+        let keyword = keyword(value, &place("/data", &name), faults);
         (name, keyword)
     };
     members.into_iter().map(keyword).collect()
+}
+
+/// The JSON pointer of a member with a name of the caller's own.
+fn place(parent: &str, name: &str) -> String {
+    let mut path = parent.to_owned();
+    push(&mut path, name);
+    path
 }
 
 fn keyword(json: Json, path: &str, faults: &mut Faults) -> Keyword {
@@ -240,7 +246,7 @@ fn metadata(fields: &mut Fields, faults: &mut Faults) -> Vec<(String, String)> {
     for (name, value) in fields.free_object("metadata", faults).unwrap_or_default() {
         match value {
             Json::String(text) => texts.push((name, text)),
-            other => wrong_type(faults, &format!("/metadata/{name}"), "a string", &other),
+            other => wrong_type(faults, &place("/metadata", &name), "a string", &other),
         }
     }
     let bytes: usize = texts.iter().map(|(name, text)| name.len() + text.len()).sum();

@@ -199,7 +199,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// One step of a JSON pointer.
-pub(super) fn push(path: &mut String, name: &str) {
+pub(in crate::http) fn push(path: &mut String, name: &str) {
     path.push('/');
     path.push_str(&name.replace('~', "~0").replace('/', "~1"));
 }
