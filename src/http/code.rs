@@ -133,8 +133,8 @@ impl Code {
                 text: "unsupported_media_type",
                 status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 title: "The body is not declared as JSON",
-                cause: "The header `Content-Type` is missing or is not `application/json`.",
-                cure: "Send `Content-Type: application/json`, in UTF-8.",
+                cause: "The header `Content-Type` is missing or is not `application/json`, or the body is compressed.",
+                cure: "Send `Content-Type: application/json`, in UTF-8, without a `Content-Encoding`.",
                 retryable: false,
             },
             Self::PayloadTooLarge => Meaning {

@@ -1,8 +1,8 @@
-//! What stands before every route: request id, span, figures, and a body for every refusal. Panics end here as 500.
+//! What stands before every route: request id, span, figures, and a body for every refusal, that after a panic too.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request};
 use axum::response::{IntoResponse, Response};
-use futures_util::FutureExt;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
 use tower::{Layer, Service};
@@ -50,8 +49,9 @@ pub struct Fronted<S> {
 
 impl<S> Service<Request> for Fronted<S>
 where
-    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
+    S: Service<Request, Error = Infallible>,
+    S::Response: IntoResponse,
+    S::Future: Send + 'static,
 {
     type Response = Response;
     type Error = Infallible;
@@ -73,24 +73,22 @@ where
             method = flight.method,
             route = flight.route(),
         );
-        let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        let answer = self.inner.call(request);
         Box::pin(
             async move {
-                let response = match answer.await {
-                    Ok(Ok(response)) => response,
-                    Ok(Err(never)) => match never {},
-                    Err(_panic) => {
-                        tracing::error!("a handler panicked");
-                        ApiError::internal().into_response()
-                    }
-                };
-                let response = finish(response, &context);
+                let response = finish(answer.await?.into_response(), &context);
                 flight.land(response.status(), &context);
                 Ok(response)
             }
             .instrument(span),
         )
     }
+}
+
+/// The answer when a handler has panicked. (The panic itself is logged by the hook, with its place.)
+pub(super) fn after_panic(_panic: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a handler panicked");
+    ApiError::internal().into_response()
 }
 
 /// Writes the body of a refusal and the request's id.
@@ -185,13 +183,11 @@ mod tests {
     }
 
     fn app(metrics: &Metrics) -> Router {
-        crate::http::with_fallbacks(
-            Router::new()
-                .route("/things/{id}", get(|| async { "here" }))
-                .route("/panic", get(panics))
-                .route("/refuse", get(|| async { ApiError::new(Code::Forbidden, "no") })),
-        )
-        .layer(Front::new(metrics.clone(), &[]))
+        let router = Router::new()
+            .route("/things/{id}", get(|| async { "here" }))
+            .route("/panic", get(panics))
+            .route("/refuse", get(|| async { ApiError::new(Code::Forbidden, "no") }));
+        crate::http::behind(Front::new(metrics.clone(), &[]), router)
     }
 
     async fn ask(app: Router, method: Method, path: &str) -> (http::response::Parts, serde_json::Value) {
@@ -214,6 +210,7 @@ mod tests {
             assert_eq!(parts.status.as_u16(), status, "{path}");
             assert_eq!(parts.headers[CONTENT_TYPE], "application/problem+json");
             assert_eq!(parts.headers["x-request-id"], "mine");
+            assert_eq!(parts.headers["x-content-type-options"], "nosniff");
             assert_eq!((problem["code"].as_str(), problem["request_id"].as_str()), (Some(code), Some("mine")));
             if status == 405 {
                 assert_eq!(parts.headers["allow"], "GET,HEAD");

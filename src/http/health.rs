@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -26,15 +26,14 @@ pub struct ReadyView {
 }
 
 /// Does the process live? Looks at nothing else.
-#[utoipa::path(get, path = "/health", tag = "operation", responses((status = 200, description = "It lives.", body = HealthView)))]
-pub async fn health() -> Response {
-    let view = HealthView { status: "ok", version: env!("CARGO_PKG_VERSION") };
-    ([(CACHE_CONTROL, "no-store")], axum::Json(view)).into_response()
+#[utoipa::path(get, path = "/health", operation_id = "health", tag = "operation", responses((status = 200, description = "It lives.", body = HealthView)))]
+pub async fn health() -> axum::Json<HealthView> {
+    axum::Json(HealthView { status: "ok", version: env!("CARGO_PKG_VERSION") })
 }
 
 /// May traffic come? Redis or WeChat being away does not make the gateway unready.
 #[utoipa::path(
-    get, path = "/ready", tag = "operation",
+    get, path = "/ready", operation_id = "ready", tag = "operation",
     responses(
         (status = 200, description = "Yes.", body = ReadyView),
         (status = 503, description = "No: a component is `down`.", body = ReadyView),
@@ -47,12 +46,12 @@ pub async fn ready(State(health): State<Health>) -> Response {
 fn answer(components: Vec<Component>) -> Response {
     let ready = components.iter().all(|component| component.status != Status::Down);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, [(CACHE_CONTROL, "no-store")], axum::Json(ReadyView { ready, components })).into_response()
+    (status, axum::Json(ReadyView { ready, components })).into_response()
 }
 
 /// Figures in Prometheus' text form.
 #[utoipa::path(
-    get, path = "/metrics", tag = "operation",
+    get, path = "/metrics", operation_id = "metrics", tag = "operation",
     responses((status = 200, description = "Prometheus text.", body = String, content_type = "text/plain")),
 )]
 pub async fn metrics(State(health): State<Health>, State(metrics): State<Metrics>) -> Response {

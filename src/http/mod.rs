@@ -21,6 +21,12 @@ pub mod state;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
+use http::HeaderValue;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, X_CONTENT_TYPE_OPTIONS};
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use api::{accounts, messages, users};
 use error::{ApiError, Code};
@@ -32,24 +38,24 @@ pub use state::HttpState;
 pub fn router(state: HttpState) -> Router {
     let front = Front::new(state.metrics.clone(), &state.server.trusted_proxies);
     let shed = Shed::new(state.server.max_requests, state.metrics.clone());
-    let mut router = Router::new()
-        .merge(api().layer(shed))
+    let mut operation = Router::new().route("/health", get(health::health)).route("/ready", get(health::ready));
+    if state.server.metrics_listen.is_none() {
+        operation = operation.route("/metrics", get(health::metrics));
+    }
+    let router = Router::new()
+        .merge(api().layer(ServiceBuilder::new().layer(no_store()).layer(shed)))
+        .merge(operation.layer(no_store()))
         .merge(pages())
         .route("/wechat", wechat(&state))
-        .route("/wechat/{account}", wechat(&state))
-        .route("/health", get(health::health))
-        .route("/ready", get(health::ready));
-    if state.server.metrics_listen.is_none() {
-        router = router.route("/metrics", get(health::metrics));
-    }
-    with_fallbacks(router).layer(front).with_state(state)
+        .route("/wechat/{account}", wechat(&state));
+    behind(front, router).with_state(state)
 }
 
 /// For `server.metrics_listen`.
 pub fn metrics_router(state: HttpState) -> Router {
     let front = Front::new(state.metrics.clone(), &state.server.trusted_proxies);
     let router = Router::new().route("/metrics", get(health::metrics)).route("/health", get(health::health));
-    with_fallbacks(router).layer(front).with_state(state)
+    behind(front, router.layer(no_store())).with_state(state)
 }
 
 fn api() -> Router<HttpState> {
@@ -78,6 +84,23 @@ fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/openapi.json", get(docs::json))
         .route("/problems", get(problems::list))
         .route("/problems/{code}", get(problems::look_up))
+}
+
+/// Answers of the moment: neither a cache nor a browser's history shall keep them.
+fn no_store() -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(CACHE_CONTROL, HeaderValue::from_static("no-store"))
+}
+
+/// What stands before every route, the outermost first.
+fn behind<S: Clone + Send + Sync + 'static>(front: Front, router: Router<S>) -> Router<S> {
+    let layers = ServiceBuilder::new()
+        .layer(front)
+        // Whoever prints headers sees `Sensitive` in their place.
+        .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION, COOKIE]))
+        // Callers' texts come back in answers: no browser shall guess a page in them.
+        .layer(SetResponseHeaderLayer::if_not_present(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
+        .layer(CatchPanicLayer::custom(front::after_panic));
+    with_fallbacks(router).layer(layers)
 }
 
 /// Unknown paths and wrong methods in our shape (axum adds `Allow`).

@@ -1,6 +1,8 @@
 //! The OpenAPI 3.1 document, put together from the handlers and their wire types.
 
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::api::{accounts, messages, send_request, users, views};
@@ -27,7 +29,7 @@ use super::{health, problems};
         (name = "users", description = "Openids that were seen, and their business user ids."),
         (name = "operation", description = "Health, figures, error codes."),
     ),
-    modifiers(&Key),
+    modifiers(&Key, &Refusals),
 )]
 struct Document;
 
@@ -42,6 +44,49 @@ impl Modify for Key {
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("key", SecurityScheme::Http(scheme));
     }
+}
+
+/// What every route of a kind may answer besides what its handler tells.
+struct Refusals;
+
+/// Of every route that asks for a key.
+const OF_CALLERS: [Code; 6] = [
+    Code::Unauthenticated,
+    Code::Forbidden,
+    Code::MethodNotAllowed,
+    Code::Internal,
+    Code::Overloaded,
+    Code::StorageUnavailable,
+];
+/// Of every route that reads a body.
+const OF_BODIES: [Code; 4] =
+    [Code::MalformedRequest, Code::RequestTimeout, Code::PayloadTooLarge, Code::UnsupportedMediaType];
+
+impl Modify for Refusals {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for operation in document.paths.paths.values_mut().flat_map(operations) {
+            if operation.security.is_some() {
+                OF_CALLERS.into_iter().for_each(|code| tell(operation, code));
+            }
+            if operation.request_body.is_some() {
+                OF_BODIES.into_iter().for_each(|code| tell(operation, code));
+            }
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
+}
+
+/// Adds the answer, unless the handler has told of its status already.
+fn tell(operation: &mut Operation, code: Code) {
+    let meaning = code.meaning();
+    let description = format!("`{}`: {}.", meaning.text, meaning.title);
+    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    let response = ResponseBuilder::new().description(description).content("application/problem+json", problem);
+    let status = meaning.status.as_str().to_owned();
+    operation.responses.responses.entry(status).or_insert_with(|| response.build().into());
 }
 
 /// The document, as `/openapi.json` and `wxgate openapi` give it.

@@ -40,7 +40,7 @@ impl From<Code> for ProblemPage {
 }
 
 /// All codes.
-#[utoipa::path(get, path = "/problems", tag = "operation", responses((status = 200, description = "Every error code.", body = Vec<ProblemPage>)))]
+#[utoipa::path(get, path = "/problems", operation_id = "list_problems", tag = "operation", responses((status = 200, description = "Every error code.", body = Vec<ProblemPage>)))]
 pub async fn list(headers: HeaderMap) -> Response {
     if !wants_html(&headers) {
         return Json(Code::ALL.into_iter().map(ProblemPage::from).collect::<Vec<_>>()).into_response();
@@ -61,7 +61,7 @@ pub async fn list(headers: HeaderMap) -> Response {
 
 /// One code.
 #[utoipa::path(
-    get, path = "/problems/{code}", tag = "operation",
+    get, path = "/problems/{code}", operation_id = "read_problem", tag = "operation",
     params(("code" = String, Path,)),
     responses((status = 200, description = "The code, explained.", body = ProblemPage)),
 )]

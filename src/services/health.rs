@@ -2,10 +2,11 @@
 //! so that probes cannot hammer the disk.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 use tokio::time::{Instant, timeout};
 
 use super::accounts::Accounts;
@@ -42,18 +43,21 @@ pub struct Component {
     pub detail: Option<&'static str>,
 }
 
-/// The last answer and when it was made.
-type Remembered<T> = Mutex<Option<(Instant, T)>>;
-
 #[derive(Clone)]
 pub struct Health {
+    checks: Checks,
+    ready: Arc<Rounds<Vec<Component>>>,
+    slow: Arc<Rounds<Slow>>,
+}
+
+/// The doors that the checks knock at.
+#[derive(Clone)]
+struct Checks {
     counts: Arc<dyn store::Counts>,
     shared: Option<Arc<dyn store::SharedTokens>>,
     tokens: Tokens,
     accounts: Accounts,
     clock: Arc<dyn Clock>,
-    ready: Arc<Remembered<Vec<Component>>>,
-    slow: Arc<Remembered<Slow>>,
 }
 
 /// Figures that cost a query.
@@ -71,24 +75,58 @@ impl Health {
         accounts: Accounts,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { counts, shared, tokens, accounts, clock, ready: Arc::default(), slow: Arc::default() }
+        let checks = Checks { counts, shared, tokens, accounts, clock };
+        Self { checks, ready: Arc::default(), slow: Arc::default() }
     }
 
     /// Every component. The gateway is ready unless one is [`Status::Down`]: it works without Redis, and takes messages
     /// while WeChat is away.
     pub async fn ready(&self) -> Vec<Component> {
-        // Held over the checks: callers that come together share one round of them.
-        let mut known = self.ready.lock().await;
-        if let Some((at, components)) = known.as_ref()
-            && at.elapsed() < FRESH
+        let checks = self.checks.clone();
+        self.ready.join(FRESH, || async move { checks.components().await }.boxed()).await
+    }
+
+    /// What `/metrics` adds to what was counted on the way.
+    pub async fn figures(&self) -> Scrape {
+        let checks = self.checks.clone();
+        let slow = self.slow.join(FRESH, || async move { checks.slow().await }.boxed()).await;
+        self.checks.figures(slow)
+    }
+}
+
+/// Rounds of checks: whoever comes soon after the start of one shares it, under way or over. The lock is held while a
+/// round is looked up, never while one runs.
+struct Rounds<T>(Mutex<Option<(Instant, Round<T>)>>);
+
+type Round<T> = Shared<BoxFuture<'static, T>>;
+
+impl<T> Default for Rounds<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Clone> Rounds<T> {
+    /// The round that began less than `fresh` ago; `begin` makes a new one when there is none.
+    fn join(&self, fresh: Duration, begin: impl FnOnce() -> BoxFuture<'static, T>) -> Round<T> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, round)) = last.as_ref()
+            && at.elapsed() < fresh
         {
-            return components.clone();
+            return round.clone();
         }
+        let round = begin().shared();
+        *last = Some((Instant::now(), round.clone()));
+        round
+    }
+}
+
+impl Checks {
+    async fn components(&self) -> Vec<Component> {
         let (storage, redis) = tokio::join!(self.storage(), self.redis());
         let mut components = vec![storage];
         components.extend(redis);
         components.extend(self.accounts.iter().map(|account| self.token(&account.name)));
-        *known = Some((Instant::now(), components.clone()));
         components
     }
 
@@ -119,16 +157,11 @@ impl Health {
         Component { name: format!("token.{account}"), status, detail }
     }
 
-    /// What `/metrics` adds to what was counted on the way.
-    pub async fn figures(&self) -> Scrape {
-        // The two are not read at one moment: a sum that lies between two readings is right.
-        let before = self.counts.accepted();
+    fn figures(&self, slow: Slow) -> Scrape {
         let states = self.counts.states();
-        let after = self.counts.accepted();
-        let slow = self.slow().await;
         let mut scrape = Scrape {
-            accepted: after,
-            unaccounted: unaccounted(before, states.iter().map(|line| line.count).sum(), after),
+            accepted: self.counts.accepted(),
+            unaccounted: self.counts.unaccounted(),
             oldest_ready: slow.oldest_ready,
             unmatched_receipts: slow.unmatched_receipts,
             tokens: self.token_lives(),
@@ -151,21 +184,13 @@ impl Health {
     }
 
     async fn slow(&self) -> Slow {
-        let mut known = self.slow.lock().await;
-        if let Some((at, slow)) = *known
-            && at.elapsed() < FRESH
-        {
-            return slow;
-        }
         let now = self.clock.now();
         let (oldest, unmatched) = tokio::join!(
             bounded("oldest_ready", self.counts.oldest_ready(now)),
             bounded("unmatched_receipts", self.counts.unmatched_receipts()),
         );
         let oldest_ready = oldest.map(|due| due.map_or(Duration::ZERO, |due| now.since(due)));
-        let slow = Slow { oldest_ready, unmatched_receipts: unmatched };
-        *known = Some((Instant::now(), slow));
-        slow
+        Slow { oldest_ready, unmatched_receipts: unmatched }
     }
 
     fn token_lives(&self) -> Vec<(String, f64)> {
@@ -176,13 +201,6 @@ impl Health {
         };
         self.accounts.iter().map(|account| (account.name.to_string(), life(&account.name))).collect()
     }
-}
-
-/// Accepted less accounted for, given what was accepted before and after the states were read.
-fn unaccounted(before: u64, accounted: u64, after: u64) -> i64 {
-    let nearest = accounted.clamp(before.min(after), after);
-    let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    whole(nearest) - whole(accounted)
 }
 
 /// `None` when the check failed or took too long; the cause is in the log.
@@ -210,14 +228,33 @@ async fn within<T>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::sync::Notify;
+
     use super::*;
 
-    #[test]
-    fn a_sum_between_two_readings_is_accounted_for() {
-        assert_eq!(unaccounted(10, 10, 10), 0);
-        assert_eq!(unaccounted(10, 11, 12), 0);
-        assert_eq!(unaccounted(10, 9, 12), 1);
-        assert_eq!(unaccounted(10, 15, 12), -3);
+    #[tokio::test]
+    async fn those_who_come_together_share_one_round() {
+        let (rounds, begun, end) = (Rounds::default(), Arc::new(AtomicU32::new(0)), Arc::new(Notify::new()));
+        let ask = |fresh| {
+            let (begun, end) = (begun.clone(), end.clone());
+            rounds.join(fresh, || {
+                async move {
+                    let number = begun.fetch_add(1, Ordering::Relaxed) + 1;
+                    end.notified().await;
+                    number
+                }
+                .boxed()
+            })
+        };
+        // Who began it leaves; the round goes on for the others.
+        assert!(timeout(Duration::ZERO, ask(FRESH)).await.is_err());
+        end.notify_one();
+        assert_eq!(tokio::join!(ask(Duration::MAX), ask(Duration::MAX)), (1, 1));
+        assert_eq!(ask(Duration::MAX).await, 1, "also when it is over");
+        end.notify_one();
+        assert_eq!(ask(Duration::ZERO).await, 2);
     }
 
     #[tokio::test]

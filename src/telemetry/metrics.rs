@@ -2,13 +2,14 @@
 //!
 //! Counters and times are kept here as they happen; figures of the store are handed in at scrape time ([`Scrape`]).
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Registry, TextEncoder, proto,
 };
 
 use crate::domain::clock::Timestamp;
@@ -25,6 +26,7 @@ pub struct Metrics(Arc<Families>);
 
 struct Families {
     registry: Registry,
+    heads: Vec<Head>,
     http_requests: IntCounterVec,
     http_duration: HistogramVec,
     http_in_flight: IntGauge,
@@ -68,8 +70,8 @@ pub struct Scrape {
 
 impl Metrics {
     pub fn new() -> Self {
-        let made = Maker(Registry::new());
-        let families = Families {
+        let made = Maker::default();
+        let mut families = Families {
             http_requests: made.counters(
                 "wxgate_http_requests_total",
                 "Requests answered, by matched route.",
@@ -119,13 +121,15 @@ impl Metrics {
             start_time: made.float("process_start_time_seconds", "Start of the process, in seconds since 1970."),
             errcodes: Bounded::default(),
             callback_types: Bounded::default(),
-            registry: made.0.clone(),
+            registry: made.registry.clone(),
+            heads: Vec::new(),
         };
         // Names that the outside contract promises before there is a series.
         let _ = made.counters("wxgate_webhook_deliveries_total", "Deliveries of webhooks.", &["webhook", "result"]);
         made.gauges("wxgate_build_info", "The version that runs.", &["version"])
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
+        families.heads = made.heads.into_inner();
         Self(Arc::new(families))
     }
 
@@ -214,7 +218,13 @@ impl Metrics {
         for (account, seconds) in &scrape.tokens {
             families.token_expires_in.with_label_values(&[account]).set(*seconds);
         }
-        TextEncoder::new().encode_to_string(&families.registry.gather()).unwrap_or_default()
+        let gathered = families.registry.gather();
+        let mut text = TextEncoder::new().encode_to_string(&gathered).unwrap_or_default();
+        // A family without a series yet is named all the same, so that rules and dashboards find it.
+        for head in families.heads.iter().filter(|head| !gathered.iter().any(|family| family.name() == head.name)) {
+            text.push_str(&head.text);
+        }
+        text
     }
 }
 
@@ -261,14 +271,37 @@ impl Bounded {
     }
 }
 
+/// What stands over the series of a family.
+struct Head {
+    name: String,
+    text: String,
+}
+
+impl Head {
+    fn of(family: &proto::MetricFamily) -> Self {
+        let kind = match family.get_field_type() {
+            proto::MetricType::COUNTER => "counter",
+            proto::MetricType::HISTOGRAM => "histogram",
+            _ => "gauge",
+        };
+        let name = family.name().to_owned();
+        Self { text: format!("# HELP {name} {}\n# TYPE {name} {kind}\n", family.help()), name }
+    }
+}
+
 /// Makes and registers families.
-struct Maker(Registry);
+#[derive(Default)]
+struct Maker {
+    registry: Registry,
+    heads: RefCell<Vec<Head>>,
+}
 
 #[expect(clippy::expect_used, reason = "names and labels are constants; every test that makes Metrics checks them")]
 impl Maker {
     fn keep<C: prometheus::core::Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
         let made = made.expect("a legal name");
-        self.0.register(Box::new(made.clone())).expect("a name of its own");
+        self.registry.register(Box::new(made.clone())).expect("a name of its own");
+        self.heads.borrow_mut().extend(made.collect().iter().map(Head::of));
         made
     }
 
@@ -360,6 +393,15 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_family_without_a_series_is_named_once() {
+        let metrics = Metrics::new();
+        let head = "# TYPE wxgate_rate_limited_total counter\n";
+        assert_eq!(metrics.render(&Scrape::default()).matches(head).count(), 1);
+        metrics.rate_limited("client");
+        assert_eq!(metrics.render(&Scrape::default()).matches(head).count(), 1);
     }
 
     #[test]

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::header::CACHE_CONTROL;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -28,7 +26,7 @@ pub struct TokenView {
 
 /// The access_token of an account.
 #[utoipa::path(
-    get, path = "/v1/accounts/{account}/token", tag = "accounts", security(("key" = ["token"])),
+    get, path = "/v1/accounts/{account}/token", operation_id = "read_token", tag = "accounts", security(("key" = ["token"])),
     params(("account" = String, Path, description = "Name of the account")),
     responses(
         (status = 200, description = "A token that is valid now.", body = TokenView),
@@ -42,7 +40,7 @@ pub async fn token(
     State(tokens): State<Tokens>,
     State(clock): State<Arc<dyn Clock>>,
     Texts(account): Texts<String>,
-) -> Result<Response, ApiError> {
+) -> Result<axum::Json<TokenView>, ApiError> {
     if !caller.may_use_account(&account) {
         return Err(ApiError::not_found());
     }
@@ -52,5 +50,5 @@ pub async fn token(
         expires_in: token.expires_at.since(clock.now()).as_secs(),
         generation: token.generation,
     };
-    Ok(([(CACHE_CONTROL, "no-store")], axum::Json(view)).into_response())
+    Ok(axum::Json(view))
 }

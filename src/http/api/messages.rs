@@ -36,7 +36,7 @@ const LIST: &str = "/v1/messages";
 ///
 /// 200: WeChat has accepted it. 202: it is kept and under way. Any 4xx or 5xx: nothing more will be sent.
 #[utoipa::path(
-    post, path = "/send-template", tag = "messages", security(("key" = ["send"])),
+    post, path = "/send-template", operation_id = "send_template", tag = "messages", security(("key" = ["send"])),
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "1–255 visible ASCII characters, kept 7 days: the same key and body give the same message."),
         ("Prefer" = Option<String>, Header, description = "`respond-async`: 202 at once. `wait=N`: wait N seconds for the outcome, at most 30."),
@@ -91,7 +91,7 @@ fn answer(kept: Kept, mut warnings: Vec<Warning>) -> Response {
 
 /// One message, with its attempts and history.
 #[utoipa::path(
-    get, path = "/v1/messages/{id}", tag = "messages", security(("key" = ["read"])),
+    get, path = "/v1/messages/{id}", operation_id = "read_message", tag = "messages", security(("key" = ["read"])),
     params(("id" = String, Path, description = "`msg_…`")),
     responses(
         (status = 200, description = "The message.", body = MessageView),
@@ -110,7 +110,7 @@ pub async fn look_up(
 
 /// Messages, newest first.
 #[utoipa::path(
-    get, path = "/v1/messages", tag = "messages", security(("key" = ["read"])),
+    get, path = "/v1/messages", operation_id = "list_messages", tag = "messages", security(("key" = ["read"])),
     params(
         ("account" = Option<String>, Query,), ("state" = Option<state::State>, Query,), ("touser" = Option<String>, Query,),
         ("template_id" = Option<String>, Query,), ("batch_id" = Option<String>, Query,), ("client" = Option<String>, Query,),
@@ -155,14 +155,19 @@ fn filter(query: &mut Query) -> MessageFilter {
         template_id: query.text("template_id"),
         batch_id: query.parsed("batch_id", "an id that starts with bat_", BatchId::parse),
         client: query.text("client"),
-        created_after: query.parsed("created_after", time, Timestamp::parse),
-        created_before: query.parsed("created_before", time, Timestamp::parse),
+        created_after: query.parsed("created_after", time, time_of),
+        created_before: query.parsed("created_before", time, time_of),
     }
+}
+
+/// In a query a bare `+` means a blank, and everybody forgets that when they write `+08:00`.
+fn time_of(text: &str) -> Option<Timestamp> {
+    Timestamp::parse(text).or_else(|| Timestamp::parse(&text.replacen(' ', "+", 1)))
 }
 
 /// Cancel a message that still waits.
 #[utoipa::path(
-    delete, path = "/v1/messages/{id}", tag = "messages", security(("key" = ["send"])),
+    delete, path = "/v1/messages/{id}", operation_id = "cancel_message", tag = "messages", security(("key" = ["send"])),
     params(("id" = String, Path, description = "`msg_…`")),
     responses(
         (status = 200, description = "It is `canceled`.", body = MessageView),
@@ -182,7 +187,7 @@ pub async fn cancel(
 
 /// Send a `failed`, `expired`, `undelivered` or `unknown` message again, as a new one.
 #[utoipa::path(
-    post, path = "/v1/messages/{id}/retry", tag = "messages", security(("key" = ["send"])),
+    post, path = "/v1/messages/{id}/retry", operation_id = "retry_message", tag = "messages", security(("key" = ["send"])),
     params(("id" = String, Path, description = "`msg_…`")),
     responses(
         (status = 200, description = "WeChat has accepted the new message.", body = SentView),
@@ -243,7 +248,7 @@ impl FromJson for ResolveRequest {
 
 /// Settle an `unknown` message by an operator's word.
 #[utoipa::path(
-    post, path = "/v1/messages/{id}/resolve", tag = "messages", security(("key" = ["admin"])),
+    post, path = "/v1/messages/{id}/resolve", operation_id = "resolve_message", tag = "messages", security(("key" = ["admin"])),
     params(("id" = String, Path, description = "`msg_…`")),
     request_body = ResolveRequest,
     responses(

@@ -88,7 +88,7 @@ impl FromJson for BindRequest {
 
 /// One user.
 #[utoipa::path(
-    get, path = "/v1/accounts/{account}/users/{openid}", tag = "users", security(("key" = ["read"])),
+    get, path = "/v1/accounts/{account}/users/{openid}", operation_id = "read_user", tag = "users", security(("key" = ["read"])),
     params(("account" = String, Path,), ("openid" = String, Path,)),
     responses(
         (status = 200, description = "The user.", body = UserView),
@@ -105,7 +105,7 @@ pub async fn look_up(
 
 /// Bind an openid to a business user id.
 #[utoipa::path(
-    put, path = "/v1/accounts/{account}/users/{openid}", tag = "users", security(("key" = ["admin"])),
+    put, path = "/v1/accounts/{account}/users/{openid}", operation_id = "bind_user", tag = "users", security(("key" = ["admin"])),
     params(("account" = String, Path,), ("openid" = String, Path,)),
     request_body = BindRequest,
     responses(

@@ -3,7 +3,7 @@
 use axum::extract::{FromRef, FromRequest, Request};
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -50,6 +50,7 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         check_content_type(request.headers())?;
+        check_content_encoding(request.headers())?;
         let limits = BodyLimits::from_ref(state);
         let bytes = body::read(request.into_body(), limits).await.map_err(|error| refuse_body(error, limits))?;
         let json = read(&bytes)?;
@@ -69,7 +70,9 @@ fn refuse_body(error: BodyError, limits: BodyLimits) -> ApiError {
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
-    let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let only = values.next().filter(|_| values.next().is_none());
+    let text = only.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut parts = text.split(';').map(str::trim);
     let is_json = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
     let charset = |part: &str| part.to_ascii_lowercase().strip_prefix("charset=").map(|name| name.replace('"', ""));
@@ -78,6 +81,14 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
         return Ok(());
     }
     Err(ApiError::new(Code::UnsupportedMediaType, "send Content-Type: application/json, in UTF-8"))
+}
+
+/// A small compressed body could hold a very large one: none is unpacked.
+fn check_content_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
+    if headers.get_all(CONTENT_ENCODING).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    Err(ApiError::new(Code::UnsupportedMediaType, "send the body as it is, without a Content-Encoding"))
 }
 
 fn read(bytes: &Bytes) -> Result<Json, ApiError> {

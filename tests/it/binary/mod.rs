@@ -1,5 +1,6 @@
 //! The real program, started and killed as an operator does; the sandbox in this process is its WeChat.
 
 mod crash;
+mod logs;
 mod process;
 mod shutdown;

@@ -1,0 +1,15 @@
+//! The REST face on the wire: what callers send, well or badly, and what they get back.
+
+mod auth;
+mod changes;
+mod figures;
+mod headers;
+mod idempotency;
+mod lists;
+mod malformed;
+mod overload;
+mod pages;
+mod raw;
+mod send;
+mod storage;
+mod wire;
