@@ -43,7 +43,7 @@ pub struct SendRequest {
     #[schema(max_length = 32)]
     pub client_msg_id: Option<String>,
     /// 202 at once instead of waiting for the outcome.
-    #[schema(default = false)]
+    #[schema(required = false, default = false)]
     pub r#async: bool,
     /// Not before this time, at most 30 days ahead.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -54,16 +54,17 @@ pub struct SendRequest {
     /// Life in seconds.
     #[schema(value_type = Option<u64>, minimum = 1, maximum = 2_592_000)]
     pub ttl_s: Option<Duration>,
+    #[schema(required = false)]
     pub priority: Lane,
     /// What to do when WeChat's answer is lost; the default is the account's.
     pub on_unknown: Option<OnUnknown>,
     /// What to do when a limit is met.
     pub on_limit: Option<OnLimit>,
     /// Flat object of strings, at most 2 KiB; comes back in views.
-    #[schema(value_type = std::collections::HashMap<String, String>)]
+    #[schema(required = false, value_type = std::collections::HashMap<String, String>)]
     pub metadata: Vec<(String, String)>,
     /// Everything but the keeping and the sending.
-    #[schema(default = false)]
+    #[schema(required = false, default = false)]
     pub dry_run: bool,
     #[schema(ignore)]
     pub warnings: Vec<Warning>,
