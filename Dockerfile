@@ -1,7 +1,9 @@
 # syntax=docker/dockerfile:1
 # wxgate in a container: built with the pinned toolchain, run on a base without a shell, as a plain user.
 
-FROM rust:1.95-bookworm AS build
+FROM rust:1.95.0-bookworm AS build
+# The toolchain of the image, as it is: no components for development are fetched.
+ENV RUSTUP_TOOLCHAIN=1.95.0
 WORKDIR /src
 COPY . .
 # The caches outlive the build; the binary is copied out of them.
