@@ -1,1 +1,266 @@
-//! Where the parts meet.
+//! Where the parts meet: doors from the configuration, services from the doors, faces from the services.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::config::http::ServerConfig;
+use crate::domain::caller::Scope;
+use crate::domain::clock::Clock;
+use crate::domain::ids::BootId;
+use crate::domain::seal::Sealer;
+use crate::domain::secret::Secret;
+use crate::http::{self, HttpState};
+use crate::services::accept::Accept;
+use crate::services::access::{Access, KeyRequest};
+use crate::services::accounts::Accounts;
+use crate::services::breaker::Breakers;
+use crate::services::dispatch::Dispatch;
+use crate::services::health::Health;
+use crate::services::outcomes::Outcomes;
+use crate::services::receive::Receive;
+use crate::services::reports::Reports;
+use crate::services::sweep::Sweep;
+use crate::services::tokens::{TokenDoors, Tokens};
+use crate::services::users::Users;
+use crate::services::verdict::RetryRules;
+use crate::services::verify::Verify;
+use crate::store::{self, Stores};
+use crate::telemetry::metrics::Metrics;
+use crate::upstream;
+use crate::upstream::wechat::WechatClient;
+use crate::worker::{Timer, Worker};
+
+/// One gateway, ready to serve.
+pub struct App {
+    server: ServerConfig,
+    stores: Stores,
+    state: HttpState,
+    worker: Worker,
+    timer: Timer,
+    access: Access,
+    metrics: Metrics,
+    permits: Arc<Semaphore>,
+    concurrency: usize,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+}
+
+/// How a gateway is told to stop: `soft` finishes what is under way, `hard` does not.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    pub soft: CancellationToken,
+    pub hard: CancellationToken,
+}
+
+impl App {
+    /// Opens the store (running its migrations) and builds every part. Nothing runs and nothing is fetched yet.
+    pub async fn build(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let boot = BootId::generate(clock.now());
+        let sealer = Sealer::new(config.secrets.open().context("the key that seals secrets")?.0);
+        let stores = store::open::open(&config.store, boot, sealer.clone()).await?;
+        let shared = config.redis.as_ref().map(|redis| store::open::share_tokens(redis, sealer)).transpose()?;
+        let client = WechatClient::new(upstream::http::client(&config.wechat)?);
+        let metrics = Metrics::new();
+        metrics.started(clock.now());
+        let accounts = Accounts::new(config.accounts.iter().cloned());
+        let doors = TokenDoors {
+            client: client.clone(),
+            kept: stores.tokens.clone(),
+            shared: shared.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        };
+        let tokens = Tokens::new(&accounts, &config.token, &doors);
+        let outcomes = Outcomes::default();
+        let permits = Arc::new(Semaphore::new(config.queue.concurrency));
+        let wake = Arc::new(Notify::new());
+        let tasks = TaskTracker::new();
+        let stopping = CancellationToken::new();
+        let dispatch = Dispatch {
+            queue: stores.queue.clone(),
+            accounts: accounts.clone(),
+            tokens: tokens.clone(),
+            client,
+            breakers: Breakers::new(config.queue.breaker_failures, config.queue.breaker_open),
+            outcomes: outcomes.clone(),
+            rules: RetryRules { backoff: config.queue.backoff, max_attempts: config.queue.max_attempts },
+            call_limit: config.wechat.timeout,
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        };
+        let accept = Accept {
+            outbox: stores.outbox.clone(),
+            messages: stores.messages.clone(),
+            users: stores.users.clone(),
+            accounts: accounts.clone(),
+            tokens: tokens.clone(),
+            dispatch: dispatch.clone(),
+            outcomes: outcomes.clone(),
+            permits: permits.clone(),
+            wake: wake.clone(),
+            tasks: tasks.clone(),
+            stopping: stopping.clone(),
+            clock: clock.clone(),
+            default_ttl: config.api.ttl,
+            first_lease: config.queue.lease,
+        };
+        let worker = Worker {
+            queue: stores.queue.clone(),
+            dispatch,
+            permits: permits.clone(),
+            wake: wake.clone(),
+            tasks: tasks.clone(),
+            clock: clock.clone(),
+            hold: config.queue.lease,
+        };
+        let access = Access::open(stores.keys.clone(), config.clients.clone(), clock.clone());
+        let sweep = Sweep {
+            queue: stores.queue.clone(),
+            outbox: stores.outbox.clone(),
+            outcomes: outcomes.clone(),
+            wake,
+            clock: clock.clone(),
+        };
+        let timer = Timer { tokens: tokens.clone(), sweep, access: access.clone() };
+        let reports = Reports {
+            messages: stores.messages.clone(),
+            accept: accept.clone(),
+            outcomes: outcomes.clone(),
+            clock: clock.clone(),
+        };
+        let receive = Receive { inbox: stores.inbox.clone(), outcomes, clock: clock.clone(), metrics: metrics.clone() };
+        let verify = Verify { accounts: accounts.clone(), clock: clock.clone(), freshness: config.callback.freshness };
+        let health = Health::new(stores.counts.clone(), shared, tokens.clone(), accounts.clone(), clock.clone());
+        let users = Users::new(stores.users.clone(), accounts, clock.clone());
+        let state = HttpState {
+            access: access.clone(),
+            accept,
+            reports,
+            verify,
+            receive,
+            tokens,
+            users,
+            health,
+            metrics: metrics.clone(),
+            clock,
+            server: Arc::new(config.server.clone()),
+            api: Arc::new(config.api),
+            callback: Arc::new(config.callback),
+        };
+        let concurrency = config.queue.concurrency;
+        let server = config.server;
+        Ok(Self { server, stores, state, worker, timer, access, metrics, permits, concurrency, tasks, stopping })
+    }
+
+    /// An admin key, made and stored now, when no key that works exists yet.
+    pub async fn mint_first_key(&self) -> anyhow::Result<Option<Secret>> {
+        if self.access.has_keys().await? {
+            return Ok(None);
+        }
+        let request = KeyRequest {
+            client: "admin".to_owned(),
+            scopes: vec![Scope::Admin],
+            accounts: None,
+            templates: None,
+            expires_at: None,
+        };
+        let (_, text) = self.access.create(request).await?;
+        Ok(Some(text))
+    }
+
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// The HTTP face alone.
+    pub fn router(&self) -> Router {
+        http::router(self.state.clone())
+    }
+
+    /// The queue's worker, for those who step it themselves.
+    pub fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
+    /// The clock's work, for those who tick it themselves.
+    pub fn timer(&self) -> &Timer {
+        &self.timer
+    }
+
+    pub fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
+    /// Returns when no attempt is under way.
+    pub async fn settled(&self) {
+        let all = u32::try_from(self.concurrency).unwrap_or(u32::MAX);
+        // Closed never happens; then nothing is under way either.
+        let _ = self.permits.acquire_many(all).await;
+    }
+
+    /// Serves until `stop.soft` fires, then finishes what is under way within `server.shutdown_grace` or until `stop.hard`.
+    pub async fn serve(self, listener: TcpListener, stop: Stop) -> anyhow::Result<()> {
+        let metrics_listener = match self.server.metrics_listen {
+            Some(address) => Some(bind_metrics(address).await?),
+            None => None,
+        };
+        let beside = TaskTracker::new();
+        beside.spawn(self.timer.clone().run(stop.soft.clone()));
+        beside.spawn(self.worker.clone().run(stop.soft.clone()));
+        tokio::spawn(keep_the_grace(stop.clone(), self.stopping.clone(), self.server.shutdown_grace));
+        if let Some(listener) = metrics_listener {
+            let (server, metrics, stop) = (self.server.clone(), self.metrics.clone(), stop.clone());
+            let router = http::metrics_router(self.state.clone());
+            beside.spawn(async move {
+                if let Err(error) = http::server::serve(listener, router, &server, &metrics, stop.soft, stop.hard).await
+                {
+                    tracing::error!(%error, "the metrics listener has ended");
+                }
+            });
+        }
+        http::server::serve(listener, self.router(), &self.server, &self.metrics, stop.soft.clone(), stop.hard.clone())
+            .await
+            .context("the listener cannot be used")?;
+        stop.soft.cancel();
+        self.drain(&stop, beside).await;
+        Ok(())
+    }
+
+    /// Attempts end and are settled; what does not end in time stays leased and is taken back at the next start.
+    async fn drain(self, stop: &Stop, beside: TaskTracker) {
+        beside.close();
+        self.tasks.close();
+        let ended = async {
+            self.tasks.wait().await;
+            beside.wait().await;
+        };
+        tokio::select! {
+            () = ended => tracing::info!("every attempt under way has ended"),
+            () = stop.hard.cancelled() => {
+                tracing::warn!("stopped before every attempt had ended: what is left is taken back at the next start");
+            }
+        }
+        self.stores.close().await;
+    }
+}
+
+/// From the soft stop on nothing new is accepted; when the grace is over, the hard stop follows.
+async fn keep_the_grace(stop: Stop, stopping: CancellationToken, grace: Duration) {
+    stop.soft.cancelled().await;
+    stopping.cancel();
+    tokio::time::sleep(grace).await;
+    stop.hard.cancel();
+}
+
+async fn bind_metrics(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("server.metrics_listen {address} cannot be bound"))
+}

@@ -1,13 +1,31 @@
 //! Configuration: raw (as written) → checked (as meant). Sections are plain data; rooms import their section.
+//!
+//! Layers, each over the one before: `config/default.toml` (compiled in), the operator's file, the environment.
+//! `tree` holds what is written with its origin, `read` takes it key by key, each section's file knows its own rules.
 
 pub mod accounts;
+mod clients;
+mod environment;
 pub mod http;
+mod load;
+pub mod notes;
+pub mod origin;
 pub mod queue;
+mod read;
+mod seal_key;
 pub mod store;
 pub mod telemetry;
+#[cfg(test)]
+mod tests;
+mod tree;
+pub(crate) mod units;
+mod unknown;
 pub mod wechat;
 
 use std::sync::Arc;
+
+pub use load::DEFAULT;
+pub use origin::{ConfigError, ConfigErrors};
 
 use crate::domain::account::Account;
 use crate::domain::caller::Key;
@@ -26,6 +44,8 @@ pub struct Config {
     pub token: wechat::TokenConfig,
     pub telemetry: telemetry::TelemetryConfig,
     pub accounts: Vec<Arc<Account>>,
-    /// From `[clients.<name>]`; the key id is the client's name.
+    /// From `[clients.<name>]`; the key id is the client's name. Keys of one client share their id.
     pub clients: Vec<Key>,
+    /// What to tell the operator: settings with their origins, warnings.
+    pub notes: notes::Notes,
 }

@@ -63,6 +63,8 @@ pub struct Lease {
     pub tries: u32,
     /// When the first attempt went out that WeChat may have taken although we have no good answer.
     pub doubtful_since: Option<Timestamp>,
+    /// When the first attempt was answered "busy" (-1): repeats stay inside the same window. Carried, not acted upon by stores.
+    pub busy_since: Option<Timestamp>,
     pub trace: Option<String>,
 }
 
@@ -82,6 +84,7 @@ impl NewMessage {
             expires_at: self.expires_at,
             tries: 0,
             doubtful_since: None,
+            busy_since: None,
             trace: self.trace.clone(),
         }
     }

@@ -26,6 +26,8 @@ pub enum Next {
         tries: u32,
         /// Kept from the lease, or set by this attempt.
         doubtful_since: Option<Timestamp>,
+        /// As `doubtful_since`; only carried to the next lease.
+        busy_since: Option<Timestamp>,
     },
     Rejected {
         reason: String,

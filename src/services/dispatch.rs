@@ -1,1 +1,269 @@
-//! dispatch
+//! Station 5 and 6: take a lease to WeChat, judge what came of it, settle.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::domain::account::Account;
+use crate::domain::attempt::{Attempt, AttemptOutcome};
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::message::Lease;
+use crate::domain::settlement::{Next, Settlement};
+use crate::domain::state::State;
+use crate::domain::token::AccessToken;
+use crate::services::accounts::Accounts;
+use crate::services::breaker::{Breakers, Permit};
+use crate::services::outcomes::{Outcomes, Progress};
+use crate::services::tokens::{TokenError, Tokens};
+use crate::services::verdict::{RetryRules, Situation, Verdict};
+use crate::store;
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::wechat::{CallError, WechatClient, errcode_label};
+use crate::wechat::answer::Answer;
+
+/// Room between the longest call and the end of a lease.
+const LEASE_MARGIN: Duration = Duration::from_secs(2);
+/// How long a settlement is tried again when the store is away, before the lease is left to be rescued.
+const SETTLE_PAUSES_MS: [u64; 6] = [50, 200, 500, 1_000, 2_000, 4_000];
+
+/// Is a caller waiting for this very attempt?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// A caller waits: a fault of the account is told at once, and the message ends.
+    Caller,
+    /// Nobody does: such a message waits in the queue until the operator has acted, or it expires.
+    Nobody,
+}
+
+/// The doors this station needs.
+#[derive(Clone)]
+pub struct Dispatch {
+    pub queue: Arc<dyn store::Queue>,
+    pub accounts: Accounts,
+    pub tokens: Tokens,
+    pub client: WechatClient,
+    pub breakers: Breakers,
+    pub outcomes: Outcomes,
+    pub rules: RetryRules,
+    /// The longest that one call can take.
+    pub call_limit: Duration,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Metrics,
+}
+
+/// The attempts of one lease so far.
+struct Trip {
+    lease: Lease,
+    attempts: Vec<Attempt>,
+    renewed: bool,
+}
+
+/// One call that has ended.
+struct Call {
+    started_at: Timestamp,
+    took: Duration,
+    reply: Result<Answer, CallError>,
+}
+
+impl Dispatch {
+    /// Runs one lease to its end. → the state afterwards.
+    pub async fn run(&self, lease: Lease, audience: Audience) -> State {
+        if lease.tries == 0 && lease.generation == 1 {
+            self.metrics.accept_to_attempt(self.clock.now().since(lease.created_at));
+        }
+        let mut trip = Trip { lease, attempts: Vec::new(), renewed: false };
+        let next = self.travel(&mut trip, audience).await;
+        self.settle(trip, next).await
+    }
+
+    async fn travel(&self, trip: &mut Trip, audience: Audience) -> Next {
+        let Some(account) = self.accounts.look_up(&trip.lease.account).cloned() else {
+            let pause = self.clock.now().plus(Duration::from_secs(60));
+            return self.rules.wait(self.situation(trip, self.clock.now()), pause, "account_not_configured".to_owned());
+        };
+        if let Some(next) = self.too_late(trip) {
+            return next;
+        }
+        if let Permit::Wait { until } = self.breakers.permit(&account.name, self.clock.now()) {
+            let due_at = until.plus(Duration::from_millis(500).mul_f64(rand::random()));
+            return self.rules.wait(self.situation(trip, self.clock.now()), due_at, "breaker_open".to_owned());
+        }
+        let token = match self.tokens.current(&account.name).await {
+            Ok(token) => token,
+            Err(error) => return self.without_token(trip, &account, &error, audience),
+        };
+        self.travel_with(trip, &account, token, audience).await
+    }
+
+    async fn travel_with(
+        &self,
+        trip: &mut Trip,
+        account: &Account,
+        mut token: Arc<AccessToken>,
+        audience: Audience,
+    ) -> Next {
+        loop {
+            if let Some(next) = self.too_late(trip) {
+                return next;
+            }
+            let call = self.call(trip, account, &token).await;
+            self.tell_breaker(account, &call.reply);
+            let mut situation = self.situation(trip, call.started_at);
+            situation.now = self.clock.now();
+            match self.rules.judge(&call.reply, situation) {
+                Verdict::Settle { outcome, next } => {
+                    trip.attempts.push(attempt_of(call, outcome));
+                    return next;
+                }
+                Verdict::RenewToken => {
+                    trip.attempts.push(attempt_of(call, AttemptOutcome::TokenRefused));
+                    trip.renewed = true;
+                }
+            }
+            token = match self.tokens.renew(&account.name, token.generation).await {
+                Ok(token) => token,
+                Err(error) => return self.without_token(trip, account, &error, audience),
+            };
+        }
+    }
+
+    async fn call(&self, trip: &Trip, account: &Account, token: &AccessToken) -> Call {
+        let started_at = self.clock.now();
+        let started = Instant::now();
+        let reply = self.client.send_template(account, &token.token, trip.lease.body.clone()).await;
+        let took = started.elapsed();
+        let label = match &reply {
+            Ok(answer) => errcode_label(answer.errcode),
+            Err(error) => error.label().to_owned(),
+        };
+        self.metrics.wechat_request(&account.name, "template_send", &label, took);
+        tracing::debug!(
+            message.id = %trip.lease.message_id,
+            account.id = %account.name,
+            wechat.errcode = %label,
+            duration_ms = millis(took),
+            "attempt ended"
+        );
+        Call { started_at, took, reply }
+    }
+
+    /// Expired, or the lease has too little left for a whole call: then it is given back, nothing sent.
+    fn too_late(&self, trip: &Trip) -> Option<Next> {
+        let now = self.clock.now();
+        if now >= trip.lease.expires_at {
+            let reason = "expired".to_owned();
+            return Some(match trip.lease.doubtful_since {
+                Some(_) => Next::Unknown { reason },
+                None => Next::Expired { reason },
+            });
+        }
+        if now.plus(self.call_limit + LEASE_MARGIN) > trip.lease.until {
+            return Some(self.rules.wait(self.situation(trip, now), now, "lease_too_short".to_owned()));
+        }
+        None
+    }
+
+    fn without_token(&self, trip: &mut Trip, account: &Account, error: &TokenError, audience: Audience) -> Next {
+        let now = self.clock.now();
+        let (errcode, errmsg, rid) = match error {
+            TokenError::Refused { errcode, errmsg, rid } => (Some(*errcode), Some(errmsg.clone()), rid.clone()),
+            TokenError::Unavailable { reason } => (None, Some(reason.clone()), None),
+            TokenError::UnknownAccount => (None, None, None),
+        };
+        let outcome = AttemptOutcome::NotSent;
+        trip.attempts.push(Attempt { at: now, duration_ms: 0, errcode, errmsg, rid, outcome });
+        let is_account_fault = errcode.is_some_and(|code| {
+            crate::wechat::errcode::class_on_token_call(code) == crate::wechat::errcode::Class::PermanentAccount
+        });
+        if is_account_fault && audience == Audience::Caller && trip.lease.doubtful_since.is_none() {
+            return Next::Rejected { reason: "account_refused".to_owned() };
+        }
+        if !is_account_fault {
+            self.breakers.failed(&account.name, now);
+        }
+        // A fault of the account is mended by people: no need to look every second.
+        let pause = if is_account_fault { Duration::from_secs(60) } else { Duration::ZERO };
+        match self.rules.wait_for_line(self.situation(trip, now), "no_token") {
+            Next::Queued { due_at, reason, tries, doubtful_since, busy_since } => {
+                Next::Queued { due_at: due_at.max(now.plus(pause)), reason, tries, doubtful_since, busy_since }
+            }
+            other => other,
+        }
+    }
+
+    fn situation<'a>(&self, trip: &'a Trip, started_at: Timestamp) -> Situation<'a> {
+        Situation {
+            lease: &trip.lease,
+            started_at,
+            now: started_at,
+            renewed: trip.renewed,
+            line_failures: self.breakers.failures(&trip.lease.account),
+            jitter: rand::random(),
+        }
+    }
+
+    fn tell_breaker(&self, account: &Account, reply: &Result<Answer, CallError>) {
+        match reply {
+            Ok(_) => self.breakers.succeeded(&account.name),
+            Err(_) => self.breakers.failed(&account.name, self.clock.now()),
+        }
+    }
+
+    async fn settle(&self, trip: Trip, next: Next) -> State {
+        let id = trip.lease.message_id;
+        let (reason, msgid, next_attempt_at) = match &next {
+            Next::Sent { msgid } => (None, msgid.clone(), None),
+            Next::Queued { due_at, reason, .. } => (Some(reason.clone()), None, Some(*due_at)),
+            Next::Rejected { reason }
+            | Next::Unknown { reason }
+            | Next::Failed { reason }
+            | Next::Expired { reason } => (Some(reason.clone()), None, None),
+        };
+        let settlement = Settlement { attempts: trip.attempts, next };
+        let Some(settled) = self.write_down(trip.lease, &settlement).await else {
+            return State::Sending;
+        };
+        if settled.applied && self.outcomes.is_awaited(id) {
+            let at = self.clock.now();
+            let attempts = settlement.attempts;
+            self.outcomes.tell(id, Progress { state: settled.state, reason, msgid, next_attempt_at, attempts, at });
+        }
+        settled.state
+    }
+
+    /// `None`: the store stayed away. The row stays `sending` until its lease ends; then the doubt decides.
+    async fn write_down(&self, lease: Lease, settlement: &Settlement) -> Option<store::Settled> {
+        let id = lease.message_id;
+        for pause in SETTLE_PAUSES_MS.into_iter().map(Some).chain([None]) {
+            let now = self.clock.now();
+            match self.queue.settle(lease.clone(), settlement.clone(), now).await {
+                Ok(settled) => {
+                    if !settled.applied {
+                        tracing::warn!(message.id = %id, "the lease was no longer ours: its result is not written");
+                    }
+                    return Some(settled);
+                }
+                Err(error) => {
+                    let Some(pause) = pause else {
+                        tracing::error!(message.id = %id, %error, "the result of an attempt cannot be kept");
+                        return None;
+                    };
+                    tracing::warn!(message.id = %id, %error, "the result of an attempt waits for the store");
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+            }
+        }
+        None
+    }
+}
+
+fn attempt_of(call: Call, outcome: AttemptOutcome) -> Attempt {
+    let (errcode, errmsg, rid) = match call.reply {
+        Ok(answer) => (Some(answer.errcode), Some(answer.errmsg), answer.rid),
+        Err(error) => (None, Some(error.to_string()), None),
+    };
+    Attempt { at: call.started_at, duration_ms: millis(call.took), errcode, errmsg, rid, outcome }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,17 +1,20 @@
 //! The stations of a message's road, one file a station.
 //!
 //! The road: [`accept`] → [`dispatch`] (with [`tokens`]) → [`verify`] → [`receive`].
-//! Beside it: [`access`] (keys), [`accounts`], [`reports`] (views and changes by hand), [`outcomes`] (who waits for what),
-//! [`breaker`], [`sweep`] (repairs).
+//! Beside it: [`access`] (keys), [`accounts`], [`users`], [`reports`] (views and changes by hand), [`outcomes`] (who waits
+//! for what), [`verdict`] and [`breaker`] (rules of [`dispatch`]), [`sweep`] (repairs), [`health`].
 
 pub mod accept;
 pub mod access;
 pub mod accounts;
 pub mod breaker;
 pub mod dispatch;
+pub mod health;
 pub mod outcomes;
 pub mod receive;
 pub mod reports;
 pub mod sweep;
 pub mod tokens;
+pub mod users;
+pub mod verdict;
 pub mod verify;

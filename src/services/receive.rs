@@ -1,7 +1,22 @@
 //! Station 7b: keep what WeChat said, let it take effect, and answer.
 
-use super::verify::Verified;
+use std::sync::Arc;
+
+use super::verify::{ReplySeal, Verified};
+use crate::domain::account::{Account, Replies};
+use crate::domain::callback::{NewCallback, ReceiptEffect, Recorded, UserSeen};
+use crate::domain::clock::Clock;
+use crate::domain::ids::CallbackId;
+use crate::domain::receipt::{Receipt, ReceiptStatus};
+use crate::domain::secret::Openid;
+use crate::services::outcomes::{Outcomes, Progress};
 use crate::store;
+use crate::telemetry::metrics::Metrics;
+use crate::wechat::crypt::EncodingAesKey;
+use crate::wechat::event::Event;
+use crate::wechat::inbound::{Inbound, Kind};
+use crate::wechat::message::Message;
+use crate::wechat::reply::{self, Reply, SealWith};
 use crate::wechat::tree::Format;
 
 /// The answer to WeChat.
@@ -13,12 +28,152 @@ pub enum Answer {
     Reply { body: String, format: Format },
 }
 
+/// The doors this station needs.
 #[derive(Clone)]
-pub struct Receive {}
+pub struct Receive {
+    pub inbox: Arc<dyn store::Inbox>,
+    pub outcomes: Outcomes,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Metrics,
+}
 
 impl Receive {
     /// Stored first, then answered. An error means: not kept, so it must not be acknowledged.
-    pub async fn take(&self, _verified: Verified) -> Result<Answer, store::Error> {
-        todo!()
+    pub async fn take(&self, verified: Verified) -> Result<Answer, store::Error> {
+        let Verified { account, body, inbound, seal } = verified;
+        let kind = inbound.label();
+        let format = inbound.format;
+        let callback = self.callback_of(&account, body, &inbound, &kind);
+        let reports: Vec<_> = callback.receipts.iter().map(|receipt| receipt.status.as_str()).collect();
+        let reply = callback.reply.clone();
+        let reply = match self.inbox.record(callback).await? {
+            Recorded::First { receipts } => {
+                self.metrics.callback(&account.name, &kind, "stored");
+                self.tell(&account, &reports, receipts);
+                reply
+            }
+            Recorded::Seen { reply } => {
+                self.metrics.callback(&account.name, &kind, "repeat");
+                reply
+            }
+        };
+        Ok(match reply {
+            Some(plain) => self.answer(&account, &plain, seal.as_ref(), format),
+            None => Answer::Success,
+        })
     }
+
+    fn callback_of(&self, account: &Account, body: Vec<u8>, inbound: &Inbound, kind: &str) -> NewCallback {
+        let now = self.clock.now();
+        let receipts = inbound
+            .delivery_reports()
+            .into_iter()
+            .filter_map(|report| {
+                Some(Receipt {
+                    msgid: report.msgid,
+                    openid: Openid::parse(&inbound.from_user_name)?,
+                    status: ReceiptStatus::parse(&report.status),
+                })
+            })
+            .collect();
+        let reply = reply_to(&account.replies, inbound).map(|reply| {
+            let (to, from) = (&inbound.from_user_name, &inbound.to_user_name);
+            reply::render(&reply, to, from, now.as_seconds(), inbound.format)
+        });
+        NewCallback {
+            id: CallbackId::generate(now),
+            account: account.name.to_string(),
+            dedupe_key: inbound.dedupe_key(&body),
+            kind: kind.to_owned(),
+            openid: Openid::parse(&inbound.from_user_name),
+            body: String::from_utf8(body)
+                .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+            reply,
+            received_at: now,
+            receipts,
+            user: user_seen(inbound),
+        }
+    }
+
+    fn tell(&self, account: &Account, reports: &[&'static str], effects: Vec<ReceiptEffect>) {
+        for (report, effect) in reports.iter().zip(effects) {
+            match effect {
+                ReceiptEffect::Settled { message_id, state } => {
+                    self.metrics.receipt(&account.name, report);
+                    let at = self.clock.now();
+                    let none = (None, None, None);
+                    let (reason, msgid, next_attempt_at) = none;
+                    self.outcomes
+                        .tell(message_id, Progress { state, reason, msgid, next_attempt_at, attempts: Vec::new(), at });
+                }
+                ReceiptEffect::AlreadyFinal { .. } => self.metrics.receipt(&account.name, "late"),
+                ReceiptEffect::Unmatched => self.metrics.receipt(&account.name, "unmatched"),
+                ReceiptEffect::NotFinal => self.metrics.receipt(&account.name, "other"),
+            }
+        }
+    }
+
+    /// Sealed with the keys that opened the request ("Message push" page). A key that cannot seal costs the reply, never
+    /// the acknowledgement.
+    fn answer(&self, account: &Account, plain: &str, seal: Option<&ReplySeal>, format: Format) -> Answer {
+        let Some(seal) = seal else {
+            return Answer::Reply { body: plain.to_owned(), format };
+        };
+        let keys = account.callback.as_ref();
+        let token = keys.and_then(|keys| keys.tokens.get(seal.token_index));
+        let key = keys.and_then(|keys| keys.aes_keys.get(seal.key_index));
+        let key = key.and_then(|key| EncodingAesKey::parse(key.expose()).ok());
+        let (Some(token), Some(key)) = (token, key) else { return Answer::Success };
+        let with = SealWith {
+            token: token.expose(),
+            key: &key,
+            app_id: &account.app_id,
+            random: rand::random(),
+            timestamp: self.clock.now().as_seconds(),
+            nonce: &seal.nonce,
+        };
+        Answer::Reply { body: reply::seal(plain, &with, format), format }
+    }
+}
+
+/// The configured answer to this callback, if there is one.
+fn reply_to(replies: &Replies, inbound: &Inbound) -> Option<Reply> {
+    let content = match &inbound.kind {
+        Kind::Event(Event::Subscribe { .. }) => replies.subscribe.as_ref(),
+        Kind::Message { message: Message::Text { content, .. }, .. } => {
+            replies.keywords.get(content.trim()).or(replies.default.as_ref())
+        }
+        Kind::Message { .. } => replies.default.as_ref(),
+        Kind::Event(_) | Kind::Other => None,
+    }?;
+    Some(Reply::Text { content: content.clone() })
+}
+
+/// Messages and a person's own events are signs of life; receipts and notices of the platform are not.
+fn user_seen(inbound: &Inbound) -> Option<UserSeen> {
+    let subscribed = match &inbound.kind {
+        Kind::Event(Event::Subscribe { .. }) => Some(true),
+        Kind::Event(Event::Unsubscribe { .. }) => Some(false),
+        Kind::Event(event) if !is_by_user(event) => return None,
+        Kind::Other => return None,
+        Kind::Message { .. } | Kind::Event(_) => None,
+    };
+    Some(UserSeen { openid: Openid::parse(&inbound.from_user_name)?, subscribed })
+}
+
+fn is_by_user(event: &Event) -> bool {
+    !matches!(
+        event,
+        Event::TemplateSendJobFinish { .. }
+            | Event::MassSendJobFinish(_)
+            | Event::SubscribeMsgSent(_)
+            | Event::PublishJobFinish(_)
+            | Event::Card(_)
+            | Event::Verification(_)
+            | Event::KfCreateSession { .. }
+            | Event::KfCloseSession { .. }
+            | Event::KfSwitchSession { .. }
+            | Event::DebugDemo { .. }
+            | Event::Unknown { .. }
+    )
 }

@@ -14,10 +14,13 @@ pub trait Counts: Send + Sync {
     /// How many messages were ever accepted. Equals the sum of `states`, or something is wrong.
     fn accepted(&self) -> u64;
 
-    /// The oldest due date of a `queued` row, when that has passed.
+    /// `accepted` less the sum of `states`, both of one moment: 0 always.
+    fn unaccounted(&self) -> i64;
+
+    /// The oldest due date of a row that is ready: `queued` or `scheduled`, and that date has passed.
     async fn oldest_ready(&self, now: Timestamp) -> Result<Option<Timestamp>, Error>;
 
-    /// Receipts that no message has claimed yet.
+    /// Final receipts that no message has claimed yet.
     async fn unmatched_receipts(&self) -> Result<u64, Error>;
 
     /// Writes and reads back one row: for `/ready` and `doctor`.

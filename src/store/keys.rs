@@ -8,6 +8,7 @@ use crate::domain::clock::Timestamp;
 
 #[async_trait]
 pub trait Keys: Send + Sync {
+    /// `Unavailable` when there is a key with this id.
     async fn add(&self, key: Key) -> Result<(), Error>;
 
     /// All, revoked ones included, oldest first.
@@ -18,6 +19,6 @@ pub trait Keys: Send + Sync {
     /// `false` when there is no such key, or it was revoked before.
     async fn revoke(&self, id: &str, now: Timestamp) -> Result<bool, Error>;
 
-    /// Changes when any process has written to the store since: cheap, for pollers.
+    /// Grows when any process has added or revoked a key since: cheap, for pollers.
     async fn version(&self) -> Result<i64, Error>;
 }

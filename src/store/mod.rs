@@ -17,6 +17,8 @@ pub mod users;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+
 pub use callbacks::Inbox;
 pub use counts::{Counts, StateCount};
 pub use keys::Keys;
@@ -37,6 +39,22 @@ pub struct Stores {
     pub tokens: Arc<dyn Tokens>,
     pub users: Arc<dyn Users>,
     pub counts: Arc<dyn Counts>,
+    pub closing: Arc<dyn Closing>,
+}
+
+impl Stores {
+    /// As [`Closing::close`].
+    pub async fn close(&self) {
+        self.closing.close().await;
+    }
+}
+
+/// The end of a store. Dropping every door ends it too, but nobody can wait for that.
+#[async_trait]
+pub trait Closing: Send + Sync {
+    /// Writes what waits, refuses what comes later (`Unavailable`), and returns when the files are let go: another process
+    /// may serve them then. Doing it twice is harmless.
+    async fn close(&self);
 }
 
 /// What can go wrong at a door, cut by what the caller can do about it.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Error;
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::message::NewMessage;
 
@@ -14,9 +15,13 @@ pub trait Outbox: Send + Sync {
     ///
     /// With `first_lease`, the row is written as `sending`, generation 1, leased for that long to the caller, who goes
     /// on with `message.first_lease(hold)`. Without, it is `scheduled` (when `send_at` is set) or `queued`.
-    /// When the key is known already, nothing is written.
+    /// When the key is known already, nothing is written. `message.id` was made at `created_at`, within a minute.
     /// `Error::Overloaded` is answered at once when the writer is too far behind.
     async fn accept(&self, message: NewMessage, first_lease: Option<Duration>) -> Result<Accepted, Error>;
+
+    /// Forgets idempotency keys that came before `before`, at most `limit`, oldest first; returns how many. Until it is
+    /// called, a key is honoured whatever its age.
+    async fn forget_keys(&self, before: Timestamp, limit: usize) -> Result<usize, Error>;
 }
 
 /// What became of an accept.

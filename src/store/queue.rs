@@ -14,7 +14,8 @@ use crate::domain::state::{Lane, State};
 #[async_trait]
 pub trait Queue: Send + Sync {
     /// Lends up to `limit` messages of the lane that are due (`scheduled` or `queued`, due and not expired), oldest
-    /// due first: state `sending`, generation + 1, held by this process until `now + hold`.
+    /// due first: state `sending`, generation + 1, held by this process until `now + hold`. A row that cannot be read
+    /// becomes `unknown`, reason `corrupt`, and holds up no other (`rescue` and `expire` do the same).
     async fn lease(&self, lane: Lane, limit: usize, now: Timestamp, hold: Duration) -> Result<Vec<Lease>, Error>;
 
     /// Holds the lease for longer. `false`: it is no longer ours.
@@ -23,8 +24,9 @@ pub trait Queue: Send + Sync {
     /// Ends the lease: attempts appended, state, reason and next date in one write. Never refused as overloaded: it waits.
     ///
     /// A `Sent` whose `msgid` has an unmatched receipt goes straight to `delivered`/`undelivered` and uses that
-    /// receipt up. A `Queued` or `Unknown` with `doubtful_since` (`Unknown`: any) that has exactly one unmatched final
-    /// receipt for the same account and openid, received since the doubt began, is settled by it.
+    /// receipt up. A `Queued` with `doubtful_since`, an `Unknown`, and a `Sent` without `msgid` are in doubt: when exactly one
+    /// unmatched final receipt came for the same account and openid since the doubt began, and no other message of them
+    /// is in doubt or `sending`, that receipt settles the message. The history tells both steps.
     /// When the generation is not current or the row is not `sending`, nothing is written and `applied` is false.
     async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<Settled, Error>;
 
@@ -32,14 +34,16 @@ pub trait Queue: Send + Sync {
     /// before `now`. Each becomes, at most `limit` at a time:
     /// - `queued`, due now, `doubtful_since` = when its lease began (if not set before), when `on_unknown` is `retry`
     ///   and the doubt is younger than `window`;
-    /// - `unknown`, reason `crash`, otherwise.
+    /// - `unknown`, reason `crash`, otherwise;
+    /// - `delivered` or `undelivered`, when a receipt settles it as in `settle`.
     async fn rescue(&self, now: Timestamp, window: Duration, limit: usize) -> Result<Rescued, Error>;
 
     /// `scheduled` and `queued` rows whose `expires_at` has passed become `expired`; with `doubtful_since` set, `unknown`.
-    /// At most `limit`; returns their ids.
+    /// Reason `expired`. At most `limit`; returns their ids.
     async fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<(MessageId, State)>, Error>;
 
-    /// The earliest due date of any `scheduled` or `queued` row: when to look again.
+    /// The earliest due date of any `scheduled` or `queued` row: when to look again. It may have passed although `lease` gives
+    /// nothing (the row has expired and waits for `expire`), so a poller keeps a least interval.
     async fn next_due(&self) -> Result<Option<Timestamp>, Error>;
 }
 
@@ -56,4 +60,6 @@ pub struct Settled {
 pub struct Rescued {
     pub queued: Vec<MessageId>,
     pub unknown: Vec<MessageId>,
+    /// By a receipt that was there already.
+    pub settled: Vec<(MessageId, State)>,
 }

@@ -34,6 +34,11 @@ pub trait SharedTokens: Send + Sync {
     async fn ping(&self) -> Result<(), Error>;
 }
 
+/// The row that a sealed token is bound to.
+pub(super) fn row_name(account: &str) -> String {
+    format!("token/{account}")
+}
+
 /// The right to refresh one account's token.
 #[derive(Debug, Clone)]
 pub struct RefreshLock {

@@ -2,3 +2,6 @@
 
 pub mod logging;
 pub mod metrics;
+mod writer;
+
+pub use writer::LogGuard;

@@ -1,1 +1,4 @@
-//! upstream
+//! Calls that leave the gateway.
+
+pub mod http;
+pub mod wechat;

@@ -1,5 +1,6 @@
 //! WeChat's protocol as values: bytes ⇄ values, no I/O.
 
+pub mod answer;
 pub mod crypt;
 pub mod envelope;
 pub mod errcode;
@@ -7,5 +8,6 @@ pub mod event;
 pub mod inbound;
 pub mod message;
 pub mod reply;
+pub mod send;
 pub mod signature;
 pub mod tree;

@@ -1,4 +1,8 @@
 //! Behaviour on the wire, by station: the real router or the real binary, the sandbox as WeChat, real stores.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop at once")]
 
+mod binary;
+mod callback;
+mod delivery;
+mod harness;
 mod store;

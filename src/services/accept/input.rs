@@ -1,8 +1,7 @@
-//! Station 3: check a send, keep it, and wait for its outcome when the caller wants to.
+//! What a caller asks for, and what is answered: plain values.
 
 use std::time::Duration;
 
-use crate::domain::caller::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::message::Message;
@@ -72,7 +71,7 @@ pub struct Rehearsal {
     /// The exact JSON WeChat would get.
     pub wechat_body: String,
     pub warnings: Vec<Warning>,
-    /// `ready`, `refreshing`, or what stands in the way.
+    /// `ready`, `missing` or `failing`: how the account's token stands.
     pub token: String,
 }
 
@@ -111,19 +110,4 @@ pub enum AcceptError {
     ShuttingDown,
     #[error(transparent)]
     Store(#[from] store::Error),
-}
-
-#[derive(Clone)]
-pub struct Accept {}
-
-impl Accept {
-    /// Keeps one send and waits for its outcome as asked. What is kept goes on when the caller leaves.
-    pub async fn send(&self, _caller: &Caller, _input: SendInput, _wait: Wait) -> Result<Kept, AcceptError> {
-        todo!()
-    }
-
-    /// Everything but the keeping and the sending.
-    pub async fn rehearse(&self, _caller: &Caller, _input: SendInput) -> Result<Rehearsal, AcceptError> {
-        todo!()
-    }
 }

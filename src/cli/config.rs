@@ -1,0 +1,74 @@
+//! `wxgate config`: is it right, what is in force, what can be set.
+
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+
+use super::exit::Failure;
+use super::out::{complain, say};
+use crate::config::store::StoreConfig;
+use crate::config::{Config, DEFAULT};
+
+/// Check the configuration, or show what is in force
+#[derive(Args)]
+#[command(after_help = "Examples:\n  wxgate config check --config my.toml\n  wxgate config show | grep -v '^$'\n  \
+    wxgate config default > all-settings.toml")]
+pub(super) struct ConfigCommand {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Say what is wrong, all of it at once; exit code 2 when something is
+    Check,
+    /// Print what is in force and where it comes from; secrets are hidden
+    Show,
+    /// Print every setting with its default and what it does
+    Default,
+}
+
+impl ConfigCommand {
+    pub(super) fn run(self, file: Option<&Path>) -> Result<(), Failure> {
+        match self.what {
+            What::Check => check(&super::load(file)?)?,
+            What::Show => say(super::load(file)?.render().trim_end())?,
+            What::Default => say(DEFAULT.trim_end())?,
+        }
+        Ok(())
+    }
+}
+
+fn check(config: &Config) -> std::io::Result<()> {
+    for warning in &config.notes.warnings {
+        complain(format!("warning: {warning}"));
+    }
+    say(format!("ok: {}", summary(config)))
+}
+
+/// "2 accounts, 1 client, listening on …, storing in …"
+pub(super) fn summary(config: &Config) -> String {
+    let StoreConfig::Sqlite(store) = &config.store;
+    let mut clients: Vec<&str> = config.clients.iter().map(|key| key.id.as_str()).collect();
+    clients.dedup();
+    let (accounts, clients) = (count(config.accounts.len(), "account"), count(clients.len(), "client"));
+    format!("{accounts}, {clients}; listen on {}, store in {}", config.server.listen, store.path.display())
+}
+
+fn count(number: usize, what: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{ending}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_counts_a_client_with_two_keys_once() {
+        let hash = "a".repeat(64);
+        let text = format!("[clients.crm]\nscopes = ['send']\nkey_sha256 = ['{hash}', '{hash}']\n");
+        let config = Config::parse(&text).unwrap();
+        assert_eq!(summary(&config), "0 accounts, 1 client; listen on 127.0.0.1:8080, store in data/wxgate.db");
+    }
+}

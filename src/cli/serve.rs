@@ -1,0 +1,58 @@
+//! `wxgate serve`: configuration → logs → socket → gateway.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::exit::Failure;
+use super::out::say;
+use super::{listen, signals};
+use crate::app::App;
+use crate::config::Config;
+use crate::domain::clock::SystemClock;
+use crate::telemetry::logging;
+
+/// Serve: the API, the callbacks of WeChat, the queue
+///
+/// Runs until SIGTERM or SIGINT (Ctrl-C), then finishes what is under way for at most server.shutdown_grace; a second
+/// signal ends it at once. Logs go to standard error. Without any key the gateway makes an admin key on its first start
+/// and prints it once; beyond loopback it does not start without one.
+#[derive(Args)]
+#[command(after_help = "Example:\n  wxgate serve --config /etc/wxgate.toml\n  \
+    WXGATE__SERVER__LISTEN=0.0.0.0:8080 wxgate serve --config /etc/wxgate.toml")]
+pub(super) struct Serve {}
+
+impl Serve {
+    pub(super) async fn run(self, config: Config) -> Result<(), Failure> {
+        let _logs = logging::init(&config.telemetry)?;
+        let stop = signals::catch()?;
+        for warning in &config.notes.warnings {
+            tracing::warn!("{warning}");
+        }
+        let setting = "server.listen (WXGATE__SERVER__LISTEN)";
+        let listener = listen::bind(config.server.listen, setting).await?;
+        let address = listener.local_addr()?;
+
+        let app = App::build(config, Arc::new(SystemClock)).await?;
+        see_to_a_key(&app, address).await?;
+        say(format!("wxgate {} listens on http://{address}", env!("CARGO_PKG_VERSION")))?;
+        app.serve(listener, stop).await?;
+        Ok(())
+    }
+}
+
+/// There is no open door: without a key nobody could call, and a stranger should not be the first to see one.
+async fn see_to_a_key(app: &App, address: SocketAddr) -> Result<(), Failure> {
+    if !address.ip().is_loopback() && !app.access().has_keys().await? {
+        return Err(Failure::Usage(format!(
+            "no key exists, and {address} can be reached from outside. Make one first:\n  \
+             wxgate key create --client ops --scopes admin\nor configure [clients.<name>]."
+        )));
+    }
+    if let Some(key) = app.mint_first_key().await? {
+        say("No key existed, so an admin key was made. It is shown only now; callers send it as")?;
+        say(format!("  Authorization: Bearer {}", key.expose()))?;
+    }
+    Ok(())
+}

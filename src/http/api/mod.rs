@@ -1,0 +1,7 @@
+//! The REST API: wire types stand beside their handlers.
+
+pub mod accounts;
+pub mod messages;
+pub mod send_request;
+pub mod users;
+pub mod views;

@@ -1,0 +1,253 @@
+//! One connection: hyper's HTTP/1.1 under our own clock. Where hyper has one limit for "reading a head" and "idle", we
+//! keep two, and we know at any moment whether a request is under way: that decides what a shutdown may cut.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::Request;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+use tower::Service;
+
+use super::context::Peer;
+
+/// Nothing has been sent by the client since the last answer (or since it connected).
+const IDLE: u8 = 0;
+/// A head has begun and is not complete.
+const HEAD: u8 = 1;
+/// A request was handed on and its answer is not all handed back.
+const BUSY: u8 = 2;
+
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// For the first head since connecting, and for each head since its first byte.
+    pub(super) header: Duration,
+    /// Between an answer and the next request.
+    pub(super) idle: Duration,
+}
+
+/// Where the connection stands; written by its IO and its service, read by its guard. All in one task, one after the other.
+struct Progress {
+    opened: Instant,
+    phase: AtomicU8,
+    /// Since when, in ms after `opened`.
+    since: AtomicU64,
+    /// A request has come.
+    used: AtomicBool,
+}
+
+impl Progress {
+    fn enter(&self, phase: u8) {
+        let millis = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.since.store(millis, Ordering::Relaxed);
+        self.phase.store(phase, Ordering::Relaxed);
+    }
+
+    fn is(&self, phase: u8) -> bool {
+        self.phase.load(Ordering::Relaxed) == phase
+    }
+
+    /// When the client has had its time. `None`: it is our turn.
+    fn due(&self, limits: Limits) -> Option<Instant> {
+        let since = self.opened + Duration::from_millis(self.since.load(Ordering::Relaxed));
+        match self.phase.load(Ordering::Relaxed) {
+            BUSY => None,
+            IDLE if self.used.load(Ordering::Relaxed) => Some(since + limits.idle),
+            _ => Some(since + limits.header),
+        }
+    }
+}
+
+/// Why a connection ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// By HTTP, by the client, or by a stop.
+    Closed,
+    /// The client took too long.
+    TimedOut,
+}
+
+/// A connection under our clock. Resolves when it is over; dropping it cuts it.
+pub(super) struct Guarded<I: AsyncRead + AsyncWrite + Unpin> {
+    inner: http1::Connection<TokioIo<Watched<I>>, Handler>,
+    timer: Pin<Box<Sleep>>,
+    progress: Arc<Progress>,
+    limits: Limits,
+}
+
+/// Binds a stream to the routes.
+pub(super) fn guard<I>(stream: I, peer: Peer, router: Router, limits: Limits) -> Guarded<I>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let opened = Instant::now();
+    let progress = Arc::new(Progress {
+        opened,
+        phase: AtomicU8::new(IDLE),
+        since: AtomicU64::new(0),
+        used: AtomicBool::new(false),
+    });
+    let io = TokioIo::new(Watched { stream, progress: progress.clone() });
+    let handler = Handler { router, peer, progress: progress.clone() };
+    // Our clock replaces hyper's, which would close idle connections after the time for a head.
+    let inner =
+        http1::Builder::new().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES).serve_connection(io, handler);
+    let timer = Box::pin(tokio::time::sleep_until(opened + limits.header));
+    Guarded { inner, timer, progress, limits }
+}
+
+/// The longest head (and the largest piece of a body that is read at once).
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+impl<I: AsyncRead + AsyncWrite + Unpin> Guarded<I> {
+    /// From now on: no further request. `true`: nothing is under way, so the connection may be dropped at once.
+    pub(super) fn wind_down(&mut self) -> bool {
+        Pin::new(&mut self.inner).graceful_shutdown();
+        // hyper would wait for the rest of a first head that has begun.
+        !self.progress.is(BUSY) && !self.progress.used.load(Ordering::Relaxed)
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> Future for Guarded<I> {
+    type Output = End;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        let this = self.get_mut();
+        if let Poll::Ready(end) = Pin::new(&mut this.inner).poll(cx) {
+            if let Err(error) = end {
+                tracing::debug!(%error, "a connection ended");
+            }
+            return Poll::Ready(End::Closed);
+        }
+        // The timer is not moved for each request: when it fires early it is set anew, and only a head that has begun
+        // needs it sooner.
+        let due = this.progress.due(this.limits);
+        if let Some(due) = due
+            && due < this.timer.deadline()
+        {
+            this.timer.as_mut().reset(due);
+        }
+        while this.timer.as_mut().poll(cx).is_ready() {
+            match due {
+                Some(due) if Instant::now() >= due => return Poll::Ready(End::TimedOut),
+                Some(due) => this.timer.as_mut().reset(due),
+                None => this.timer.as_mut().reset(Instant::now() + this.limits.header),
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// A stream that notes when a head begins.
+struct Watched<I> {
+    stream: I,
+    progress: Arc<Progress>,
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
+        if buf.filled().len() > before && this.progress.is(IDLE) {
+            this.progress.enter(HEAD);
+        }
+        read
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// Hands requests to the routes.
+struct Handler {
+    router: Router,
+    peer: Peer,
+    progress: Arc<Progress>,
+}
+
+type Answer = http::Response<Tracked>;
+
+impl hyper::service::Service<Request<Incoming>> for Handler {
+    type Response = Answer;
+    type Error = std::convert::Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, Self::Error>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.progress.enter(BUSY);
+        self.progress.used.store(true, Ordering::Relaxed);
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(self.peer);
+        let answer = self.router.clone().call(request);
+        let progress = self.progress.clone();
+        Box::pin(async move {
+            let response: Response = answer.await?;
+            Ok(response.map(|inner| Tracked { inner, progress }))
+        })
+    }
+}
+
+/// The body of an answer; when it is gone, so is the request.
+struct Tracked {
+    inner: Body,
+    progress: Arc<Progress>,
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        self.progress.enter(IDLE);
+    }
+}
+
+impl HttpBody for Tracked {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.get_mut().inner).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

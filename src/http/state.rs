@@ -1,0 +1,66 @@
+//! What the handlers are built from.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+
+use super::body::BodyLimits;
+use crate::config::http::{ApiConfig, CallbackConfig, ServerConfig};
+use crate::domain::clock::Clock;
+use crate::services::accept::Accept;
+use crate::services::access::Access;
+use crate::services::health::Health;
+use crate::services::receive::Receive;
+use crate::services::reports::Reports;
+use crate::services::tokens::Tokens;
+use crate::services::users::Users;
+use crate::services::verify::Verify;
+use crate::telemetry::metrics::Metrics;
+
+/// Services and the sections that the faces need. Cheap to clone.
+#[derive(Clone)]
+pub struct HttpState {
+    pub access: Access,
+    pub accept: Accept,
+    pub reports: Reports,
+    pub verify: Verify,
+    pub receive: Receive,
+    pub tokens: Tokens,
+    pub users: Users,
+    pub health: Health,
+    pub metrics: Metrics,
+    pub clock: Arc<dyn Clock>,
+    pub server: Arc<ServerConfig>,
+    pub api: Arc<ApiConfig>,
+    pub callback: Arc<CallbackConfig>,
+}
+
+macro_rules! parts {
+    ($($part:ty => $field:ident),* $(,)?) => {
+        $(
+            impl FromRef<HttpState> for $part {
+                fn from_ref(state: &HttpState) -> Self {
+                    state.$field.clone()
+                }
+            }
+        )*
+    };
+}
+
+parts! {
+    Access => access,
+    Accept => accept,
+    Reports => reports,
+    Tokens => tokens,
+    Users => users,
+    Health => health,
+    Metrics => metrics,
+    Arc<dyn Clock> => clock,
+    Arc<ApiConfig> => api,
+}
+
+impl FromRef<HttpState> for BodyLimits {
+    fn from_ref(state: &HttpState) -> Self {
+        Self { bytes: state.server.body_limit_bytes, time: state.server.body_timeout }
+    }
+}

@@ -1,0 +1,348 @@
+//! Station 3: check a send, keep it, and wait for its outcome when the caller wants to.
+
+mod check;
+mod input;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use input::{AcceptError, FieldError, Kept, Keyword, MiniProgram, Rehearsal, SendInput, Wait, Warning};
+
+use crate::domain::account::Account;
+use crate::domain::attempt::HistoryEntry;
+use crate::domain::caller::Caller;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::ids::MessageId;
+use crate::domain::message::{IdempotencyKey, Lease, Message, NewMessage};
+use crate::domain::secret::Openid;
+use crate::domain::state::{OnUnknown, State};
+use crate::services::accounts::Accounts;
+use crate::services::dispatch::{Audience, Dispatch};
+use crate::services::outcomes::{Outcomes, Progress, Waiter};
+use crate::services::tokens::Tokens;
+use crate::store::{self, Accepted};
+use crate::wechat::send::{TemplateMessage, template_body};
+
+const ENDPOINT: &str = "POST /send-template";
+
+/// The doors this station needs.
+#[derive(Clone)]
+pub struct Accept {
+    pub outbox: Arc<dyn store::Outbox>,
+    pub messages: Arc<dyn store::Messages>,
+    pub users: Arc<dyn store::Users>,
+    pub accounts: Accounts,
+    pub tokens: Tokens,
+    pub dispatch: Dispatch,
+    pub outcomes: Outcomes,
+    /// Attempts under way, shared with the worker.
+    pub permits: Arc<Semaphore>,
+    /// Rung when a message was left to the worker.
+    pub wake: Arc<Notify>,
+    /// Attempts outlive their callers.
+    pub tasks: TaskTracker,
+    pub stopping: CancellationToken,
+    pub clock: Arc<dyn Clock>,
+    pub default_ttl: Duration,
+    pub first_lease: Duration,
+}
+
+/// A send that has passed every check.
+struct Checked {
+    message: NewMessage,
+    warnings: Vec<Warning>,
+}
+
+impl Accept {
+    /// Keeps one send and waits for its outcome as asked. What is kept goes on when the caller leaves.
+    pub async fn send(&self, caller: &Caller, input: SendInput, wait: Wait) -> Result<Kept, AcceptError> {
+        let Checked { message, warnings } = self.check(caller, input).await?;
+        self.keep(message, wait, warnings).await
+    }
+
+    /// Everything but the keeping and the sending.
+    pub async fn rehearse(&self, caller: &Caller, input: SendInput) -> Result<Rehearsal, AcceptError> {
+        let Checked { message, warnings } = self.check(caller, input).await?;
+        let token = self.tokens.status(&message.account).map_or("missing", |status| status.state).to_owned();
+        Ok(Rehearsal { wechat_body: message.body, warnings, token })
+    }
+
+    /// Keeps a message that is ready, lends it to a task of ours at once when there is room, and waits.
+    pub(crate) async fn keep(
+        &self,
+        message: NewMessage,
+        wait: Wait,
+        warnings: Vec<Warning>,
+    ) -> Result<Kept, AcceptError> {
+        if self.stopping.is_cancelled() {
+            return Err(AcceptError::ShuttingDown);
+        }
+        let mut view = view_of(&message);
+        let waiter = matches!(wait, Wait::UpTo(_)).then(|| self.outcomes.wait_for(message.id));
+        let permit =
+            if self.goes_at_once(&message, wait) { self.permits.clone().try_acquire_owned().ok() } else { None };
+        let lease = permit.as_ref().map(|_| message.first_lease(self.first_lease));
+        view.body = message.body.clone();
+        if lease.is_some() {
+            begin_sending(&mut view);
+        }
+        let audience = if waiter.is_some() { Audience::Caller } else { Audience::Nobody };
+        match self.walk(message, lease.zip(permit), audience).await? {
+            Accepted::New => {}
+            Accepted::Replay { message_id } => return self.replay(message_id, warnings).await,
+            Accepted::Mismatch { message_id } => return Err(AcceptError::IdempotencyMismatch { message_id }),
+        }
+        if let (Some(waiter), Wait::UpTo(limit)) = (waiter, wait) {
+            wait_for_outcome(waiter, limit, &mut view).await;
+        }
+        Ok(Kept { message: view, replayed: false, warnings })
+    }
+
+    /// Keeps the message and goes on with it in a task of its own: a caller that leaves between the two must not leave a
+    /// leased row that nobody works on.
+    async fn walk(
+        &self,
+        message: NewMessage,
+        lent: Option<(Lease, OwnedSemaphorePermit)>,
+        audience: Audience,
+    ) -> Result<Accepted, store::Error> {
+        let (told, accepted) = oneshot::channel();
+        let this = self.clone();
+        self.tasks.spawn(async move {
+            let hold = lent.as_ref().map(|_| this.first_lease);
+            let accepted = this.outbox.accept(message, hold).await;
+            let goes_on = matches!(accepted, Ok(Accepted::New));
+            // The caller may have left; the message has not.
+            let _ = told.send(accepted);
+            match lent {
+                _ if !goes_on => {}
+                Some((lease, permit)) => {
+                    let state = this.dispatch.run(lease, audience).await;
+                    drop(permit);
+                    if state.is_under_way() {
+                        this.wake.notify_one();
+                    }
+                }
+                None => this.wake.notify_one(),
+            }
+        });
+        accepted.await.unwrap_or_else(|_| {
+            Err(store::Error::Unavailable { reason: "the accepting task ended before the store answered".to_owned() })
+        })
+    }
+
+    /// A message that must be held when in doubt is lent only when somebody waits: a crash between accept and attempt
+    /// would otherwise leave it in doubt for nothing.
+    fn goes_at_once(&self, message: &NewMessage, wait: Wait) -> bool {
+        message.send_at.is_none() && (message.on_unknown == OnUnknown::Retry || matches!(wait, Wait::UpTo(_)))
+    }
+
+    async fn replay(&self, id: MessageId, warnings: Vec<Warning>) -> Result<Kept, AcceptError> {
+        match self.messages.look_up(id).await? {
+            Some(message) => Ok(Kept { message, replayed: true, warnings }),
+            // Retention took the message before its key: nothing can be said of it any more.
+            None => Err(AcceptError::IdempotencyMismatch { message_id: id }),
+        }
+    }
+
+    async fn check(&self, caller: &Caller, input: SendInput) -> Result<Checked, AcceptError> {
+        let account = self.account_for(caller, &input)?;
+        let template_id = account.templates.get(&input.template_id).unwrap_or(&input.template_id).clone();
+        if !caller.may_use_template(&input.template_id) && !caller.may_use_template(&template_id) {
+            return Err(AcceptError::Forbidden {
+                detail: format!("the key may not use template {}", input.template_id),
+            });
+        }
+        let mut errors = Vec::new();
+        check::content(&input, &mut errors);
+        let openid = self.recipient(&account, &input, &mut errors).await?;
+        let now = self.clock.now();
+        let times = match check::times(&input, self.default_ttl, now) {
+            Ok(times) => Some(times),
+            Err(check::TimesError::Invalid(error)) => {
+                errors.push(error);
+                None
+            }
+            Err(check::TimesError::WouldExpire(detail)) if errors.is_empty() => {
+                return Err(AcceptError::WouldExpire { detail });
+            }
+            Err(check::TimesError::WouldExpire(_)) => None,
+        };
+        match (openid, times) {
+            (Some(touser), Some(times)) if errors.is_empty() => {
+                let warnings = check::warnings(&input);
+                let message = new_message(caller, &account, input, touser, template_id, times, now);
+                Ok(Checked { message, warnings })
+            }
+            _ => Err(AcceptError::Invalid(errors)),
+        }
+    }
+
+    /// The named account; else the one that the key leaves; else the only one.
+    fn account_for(&self, caller: &Caller, input: &SendInput) -> Result<Arc<Account>, AcceptError> {
+        let found = match (&input.account, caller.accounts.as_deref()) {
+            (Some(name), _) => self.accounts.look_up(name),
+            (None, Some([one])) => self.accounts.look_up(one),
+            (None, _) => self.accounts.only(),
+        };
+        if let Some(account) = found
+            && caller.may_use_account(&account.name)
+        {
+            return Ok(account.clone());
+        }
+        match &input.account {
+            Some(name) => Err(AcceptError::UnknownAccount { detail: format!("there is no account {name:?}") }),
+            None => Err(AcceptError::Invalid(vec![FieldError {
+                path: "/account".to_owned(),
+                code: "missing",
+                detail: "name the account: neither the key nor the configuration leaves exactly one".to_owned(),
+            }])),
+        }
+    }
+
+    async fn recipient(
+        &self,
+        account: &Account,
+        input: &SendInput,
+        errors: &mut Vec<FieldError>,
+    ) -> Result<Option<Openid>, AcceptError> {
+        match (&input.touser, &input.user_id) {
+            (Some(text), None) => Ok(check::openid(text, errors)),
+            (None, Some(user_id)) => {
+                let user = self.users.by_user_id(&account.name, user_id).await?;
+                let unknown = || AcceptError::UnknownUser {
+                    detail: format!("no user of account {} is bound to this user_id", account.name),
+                };
+                user.map(|user| Some(user.openid)).ok_or_else(unknown)
+            }
+            _ => {
+                errors.push(FieldError {
+                    path: "/touser".to_owned(),
+                    code: "missing",
+                    detail: "name the recipient: either touser (openid) or user_id".to_owned(),
+                });
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn new_message(
+    caller: &Caller,
+    account: &Account,
+    input: SendInput,
+    touser: Openid,
+    template_id: String,
+    times: check::Times,
+    now: Timestamp,
+) -> NewMessage {
+    let id = MessageId::generate(now);
+    let key = input.idempotency_key.clone().or_else(|| input.client_msg_id.clone());
+    let idempotency = key.map(|key| IdempotencyKey {
+        client: caller.client.clone(),
+        endpoint: ENDPOINT,
+        key,
+        body_hash: input.body_hash.clone(),
+    });
+    let client_msg_id = input.client_msg_id.clone().unwrap_or_else(|| id.body());
+    let data: Vec<_> = input.data.into_iter().map(|(name, keyword)| (name, keyword.value, keyword.color)).collect();
+    let program = input.miniprogram.as_ref();
+    let body = template_body(&TemplateMessage {
+        touser: touser.as_str(),
+        template_id: &template_id,
+        url: input.url.as_deref(),
+        miniprogram: program.map(|program| (program.appid.as_str(), program.pagepath.as_deref())),
+        client_msg_id: &client_msg_id,
+        data: &data,
+    });
+    NewMessage {
+        id,
+        account: account.name.clone(),
+        client: caller.client.as_str().into(),
+        touser,
+        template_id,
+        body,
+        client_msg_id,
+        lane: input.lane,
+        on_unknown: input.on_unknown.unwrap_or(account.on_unknown),
+        created_at: now,
+        send_at: times.send_at,
+        expires_at: times.expires_at,
+        metadata: metadata_text(&input.metadata),
+        retry_of: None,
+        batch_id: None,
+        idempotency,
+        trace: input.trace,
+    }
+}
+
+fn metadata_text(metadata: &[(String, String)]) -> Option<String> {
+    if metadata.is_empty() {
+        return None;
+    }
+    let object: serde_json::Map<String, serde_json::Value> =
+        metadata.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+    Some(serde_json::Value::Object(object).to_string())
+}
+
+/// The message as it stands on disk after the accept, without reading it back.
+fn view_of(message: &NewMessage) -> Message {
+    let state = if message.send_at.is_some() { State::Scheduled } else { State::Queued };
+    let at = message.created_at;
+    Message {
+        id: message.id,
+        account: message.account.to_string(),
+        client: message.client.to_string(),
+        touser: message.touser.clone(),
+        template_id: message.template_id.clone(),
+        body: String::new(),
+        client_msg_id: message.client_msg_id.clone(),
+        lane: message.lane,
+        on_unknown: message.on_unknown,
+        state,
+        state_reason: None,
+        msgid: None,
+        created_at: at,
+        updated_at: at,
+        send_at: message.send_at,
+        expires_at: message.expires_at,
+        next_attempt_at: Some(message.send_at.unwrap_or(at)),
+        metadata: message.metadata.clone(),
+        retry_of: message.retry_of,
+        batch_id: message.batch_id,
+        attempts: Vec::new(),
+        history: vec![HistoryEntry { state, at, reason: None }],
+    }
+}
+
+fn begin_sending(view: &mut Message) {
+    view.state = State::Sending;
+    view.next_attempt_at = None;
+    view.history.push(HistoryEntry { state: State::Sending, at: view.created_at, reason: None });
+}
+
+async fn wait_for_outcome(mut waiter: Waiter, limit: Duration, view: &mut Message) {
+    let deadline = tokio::time::Instant::now() + limit;
+    while let Ok(Some(progress)) = tokio::time::timeout_at(deadline, waiter.next()).await {
+        apply(view, progress);
+        if !view.state.is_under_way() {
+            return;
+        }
+    }
+}
+
+fn apply(view: &mut Message, progress: Progress) {
+    view.state = progress.state;
+    view.history.push(HistoryEntry { state: progress.state, at: progress.at, reason: progress.reason.clone() });
+    view.state_reason = progress.reason;
+    if progress.msgid.is_some() {
+        view.msgid = progress.msgid;
+    }
+    view.next_attempt_at = progress.next_attempt_at;
+    view.updated_at = progress.at;
+    view.attempts.extend(progress.attempts);
+}

@@ -1,0 +1,93 @@
+//! Tokens: one engine per account. A send reads its token from memory; everything else happens beside the road.
+//!
+//! Where a token comes from: memory → Redis (other nodes) → SQL (before a restart) → WeChat. One refresh at a time in the
+//! process, and, with Redis, in the cluster. A caller whose token was refused hands in its generation: only the current
+//! one can be invalidated, so a hundred callers with one dead token cause one refresh.
+
+mod engine;
+mod rules;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use engine::Engine;
+
+use crate::config::wechat::TokenConfig;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::token::AccessToken;
+use crate::services::accounts::Accounts;
+use crate::store;
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::wechat::WechatClient;
+
+/// How an account's token stands: for `/ready`, `dry_run` and `doctor`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenStatus {
+    /// `ready`, `missing`, `failing`.
+    pub state: &'static str,
+    pub expires_at: Option<Timestamp>,
+    pub generation: Option<i64>,
+    /// Why the last refresh failed.
+    pub problem: Option<String>,
+}
+
+/// Why there is no token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    #[error("unknown account")]
+    UnknownAccount,
+    /// The account is at fault: an operator must act.
+    #[error("WeChat refused to give a token: {errcode} {errmsg}")]
+    Refused { errcode: i64, errmsg: String, rid: Option<String> },
+    #[error("{reason}")]
+    Unavailable { reason: String },
+}
+
+/// The doors an engine needs.
+#[derive(Clone)]
+pub struct TokenDoors {
+    pub client: WechatClient,
+    pub kept: Arc<dyn store::Tokens>,
+    pub shared: Option<Arc<dyn store::SharedTokens>>,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Metrics,
+}
+
+/// The engines of all accounts. Cheap to clone.
+#[derive(Clone)]
+pub struct Tokens {
+    engines: Arc<HashMap<Arc<str>, Engine>>,
+}
+
+impl Tokens {
+    pub fn new(accounts: &Accounts, config: &TokenConfig, doors: &TokenDoors) -> Self {
+        let engines = accounts
+            .iter()
+            .map(|account| (account.name.clone(), Engine::new(account.clone(), config, doors.clone())))
+            .collect();
+        Self { engines: Arc::new(engines) }
+    }
+
+    /// A token to use now; waits for a refresh only when there is none that still lives.
+    pub async fn current(&self, account: &str) -> Result<Arc<AccessToken>, TokenError> {
+        self.engine(account)?.current().await
+    }
+
+    /// A token other than the refused one: the newer one that is there already, or one fetched now.
+    pub async fn renew(&self, account: &str, refused_generation: i64) -> Result<Arc<AccessToken>, TokenError> {
+        self.engine(account)?.renew(refused_generation).await
+    }
+
+    pub fn status(&self, account: &str) -> Option<TokenStatus> {
+        self.engines.get(account).map(Engine::status)
+    }
+
+    /// Starts the refreshes that are due; returns how many. Called by the clock's tick.
+    pub fn refresh_due(&self) -> usize {
+        self.engines.values().filter(|engine| engine.refresh_if_due()).count()
+    }
+
+    fn engine(&self, account: &str) -> Result<&Engine, TokenError> {
+        self.engines.get(account).ok_or(TokenError::UnknownAccount)
+    }
+}

@@ -1,0 +1,136 @@
+//! From a path to an open store: folder, file, lock, settings, migrations, threads.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::fault::unavailable;
+use super::figures::Figures;
+use super::lock::{ServingLock, lock_path};
+use super::readers::Readers;
+use super::writer::Writer;
+use super::{Sqlite, schema};
+use crate::config::store::SqliteConfig;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::BootId;
+use crate::domain::seal::Sealer;
+use crate::store::{Error, Stores};
+
+/// How long a writer waits for another program's transaction.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Statements that the writer keeps prepared: all of ours.
+const STATEMENTS: usize = 96;
+
+/// Opens (or makes) the file as the one serving process, and brings it to this program's schema version.
+pub async fn open(config: &SqliteConfig, boot: BootId, sealer: Sealer) -> Result<Stores, Error> {
+    let path = config.path.clone();
+    blocking(move || {
+        make_file(&path)?;
+        let lock = ServingLock::take(&path)?.ok_or_else(|| served(&path))?;
+        let mut conn = connect(&path)?;
+        bring_up(&mut conn)?;
+        start(&path, conn, boot, sealer, Some(lock))
+    })
+    .await
+}
+
+/// Opens (or makes) the file beside a process that may be serving it: for the command line. Messages cannot be changed
+/// through it, its [`crate::store::Counts`] stand still, and a schema that is behind is upgraded only when nobody serves the file.
+pub async fn open_for_tools(config: &SqliteConfig, sealer: Sealer) -> Result<Stores, Error> {
+    let path = config.path.clone();
+    blocking(move || {
+        make_file(&path)?;
+        let mut conn = connect(&path)?;
+        upgrade_unserved(&path, &mut conn)?;
+        start(&path, conn, BootId::generate(Timestamp::default()), sealer, None)
+    })
+    .await
+}
+
+/// Runs missing migrations → the schema versions before and after. Refused when something is missing and the file is served.
+pub async fn migrate(config: &SqliteConfig) -> Result<(usize, usize), Error> {
+    let path = config.path.clone();
+    blocking(move || {
+        make_file(&path)?;
+        let mut conn = connect(&path)?;
+        let before = upgrade_unserved(&path, &mut conn)?;
+        Ok((before, schema::version(&conn)?))
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    let task = tokio::task::spawn_blocking(work);
+    task.await.unwrap_or_else(|_| Err(unavailable("opening the database was given up: the log tells why")))
+}
+
+fn start(
+    path: &Path,
+    conn: Connection,
+    boot: BootId,
+    sealer: Sealer,
+    lock: Option<ServingLock>,
+) -> Result<Stores, Error> {
+    let figures = Arc::new(Figures::load(&conn)?);
+    let writer = Writer::start(conn, figures.clone(), lock)?;
+    let readers = Readers::new(path.to_owned());
+    Ok(Sqlite { writer, readers, figures, boot: boot.to_string(), sealer }.into_stores())
+}
+
+/// The version before.
+fn bring_up(conn: &mut Connection) -> Result<usize, Error> {
+    let before = schema::version(conn)?;
+    if before < schema::LATEST {
+        schema::upgrade(conn)?;
+    }
+    Ok(before)
+}
+
+fn upgrade_unserved(path: &Path, conn: &mut Connection) -> Result<usize, Error> {
+    let before = schema::version(conn)?;
+    if before == schema::LATEST {
+        return Ok(before);
+    }
+    let _lock = ServingLock::take(path)?.ok_or_else(|| served(path))?;
+    bring_up(conn)
+}
+
+fn served(path: &Path) -> Error {
+    unavailable(format!(
+        "{} is served by another wxgate process, which holds {}: stop that process, or give this one another storage.url",
+        path.display(),
+        lock_path(path).display()
+    ))
+}
+
+/// Folder and file, the file readable by its owner only. SQLite gives its side files the same mode.
+fn make_file(path: &Path) -> Result<(), Error> {
+    let failed = |error: std::io::Error| {
+        unavailable(format!("{} cannot be made: {error}; check storage.url and the folder's owner", path.display()))
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(failed)?;
+    Ok(())
+}
+
+fn connect(path: &Path) -> Result<Connection, Error> {
+    let conn = Connection::open(path)?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    let mode: String = conn.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(unavailable(format!(
+            "{} cannot keep a write-ahead log: put it on a local disk, not on a network share",
+            path.display()
+        )));
+    }
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    Ok(conn)
+}

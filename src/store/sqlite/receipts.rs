@@ -1,0 +1,213 @@
+//! Which receipt belongs to which message, whichever of them comes first.
+//!
+//! A receipt names a `msgid`. We know a message's `msgid` only once its send was answered and settled, so a receipt may be
+//! early (kept, [`waiting_for`] finds it), and after a lost answer it is the only one who knows ([`take`], [`meant_for`]
+//! then go by account and openid, when nothing else can be meant).
+
+use std::time::Duration;
+
+use rusqlite::params;
+
+use super::row::Fields;
+use super::standing::{self, Standing};
+use super::writer::Unit;
+use crate::domain::callback::{NewCallback, ReceiptEffect};
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::MessageId;
+use crate::domain::message::Lease;
+use crate::domain::receipt::{Receipt, ReceiptStatus};
+use crate::domain::state::State;
+use crate::store::Error;
+
+/// Receipts come within a day or not at all: an older doubt is not theirs.
+const RECEIPT_DUE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// In doubt: the message may be at WeChat under a `msgid` that we do not know. Word for word the condition of
+/// `messages_doubt`.
+const IN_DOUBT: &str =
+    "(state = 'unknown' OR (state = 'queued' AND doubtful_since IS NOT NULL) OR (state = 'sent' AND msgid IS NULL))";
+
+/// What a final receipt makes of a message.
+pub(super) struct Verdict {
+    pub(super) state: State,
+    pub(super) reason: Option<String>,
+}
+
+/// An unmatched final receipt.
+pub(super) struct Kept {
+    pub(super) msgid: String,
+    openid: String,
+    pub(super) verdict: Verdict,
+}
+
+/// The first unmatched receipt with this `msgid`, for a message whose send was just answered.
+pub(super) fn waiting_for(unit: &Unit<'_>, lease: &Lease, msgid: &str) -> Result<Option<Kept>, Error> {
+    // WeChat has given one msgid to two users before: the one of our user comes first.
+    let mut select = unit.tx.prepare_cached(
+        "SELECT id, msgid, openid, status, reason FROM receipts
+         WHERE account = ?1 AND msgid = ?2 AND message_id IS NULL AND status <> 'other'
+         ORDER BY openid <> ?3, id LIMIT 1",
+    )?;
+    let mut rows = select.query(params![&*lease.account, msgid, lease.touser])?;
+    rows.next()?.map(read_kept).transpose()
+}
+
+/// The one unmatched receipt that came for this user since the doubt began, when no other message can be meant.
+pub(super) fn meant_for(
+    unit: &Unit<'_>,
+    account: &str,
+    touser: &str,
+    message_id: MessageId,
+    since: Timestamp,
+) -> Result<Option<Kept>, Error> {
+    let mut select = unit.tx.prepare_cached(
+        "SELECT id, msgid, openid, status, reason FROM receipts
+         WHERE account = ?1 AND openid = ?2 AND message_id IS NULL AND status <> 'other' AND received_at >= ?3
+         LIMIT 2",
+    )?;
+    let mut rows = select.query(params![account, touser, since])?;
+    let Some(kept) = rows.next()?.map(read_kept).transpose()? else { return Ok(None) };
+    if rows.next()?.is_some() {
+        return Ok(None);
+    }
+    let others = in_doubt(unit, account, touser, since.minus(RECEIPT_DUE))?;
+    let alone = others.iter().all(|other| other.id == message_id) && !is_sending(unit, account, touser, message_id)?;
+    Ok(alone.then_some(kept))
+}
+
+/// The receipt, and its repeats, wait no longer.
+pub(super) fn use_up(unit: &Unit<'_>, account: &str, kept: &Kept, message_id: MessageId) -> Result<(), Error> {
+    unit.tx
+        .prepare_cached(
+            "UPDATE receipts SET message_id = ?4
+             WHERE account = ?1 AND msgid = ?2 AND openid = ?3 AND message_id IS NULL AND status <> 'other'",
+        )?
+        .execute(params![account, kept.msgid, kept.openid, message_id])?;
+    Ok(())
+}
+
+/// Settles the message by a receipt.
+pub(super) fn deliver(
+    unit: &mut Unit<'_>,
+    message: &mut Standing,
+    msgid: &str,
+    verdict: &Verdict,
+    now: Timestamp,
+) -> Result<(), Error> {
+    unit.tx
+        .prepare_cached("UPDATE messages SET msgid = ?2 WHERE rowid = ?1 AND msgid IS NOT ?2")?
+        .execute(params![message.rowid, msgid])?;
+    message.change(unit, verdict.state, verdict.reason.as_deref(), now)
+}
+
+/// A receipt that came now.
+pub(super) fn take(unit: &mut Unit<'_>, callback: &NewCallback, receipt: &Receipt) -> Result<ReceiptEffect, Error> {
+    let Some(verdict) = verdict(&receipt.status) else {
+        keep(unit, callback, receipt, None)?;
+        return Ok(ReceiptEffect::NotFinal);
+    };
+    let found = match by_msgid(unit, &callback.account, receipt)? {
+        Some(found) => Some(found),
+        None => alone_in_doubt(unit, callback, receipt)?,
+    };
+    let Some(mut message) = found else {
+        keep(unit, callback, receipt, None)?;
+        return Ok(ReceiptEffect::Unmatched);
+    };
+    if !is_open(message.state) {
+        keep(unit, callback, receipt, Some(message.id))?;
+        return Ok(ReceiptEffect::AlreadyFinal { message_id: message.id });
+    }
+    deliver(unit, &mut message, &receipt.msgid, &verdict, callback.received_at)?;
+    Ok(ReceiptEffect::Settled { message_id: message.id, state: verdict.state })
+}
+
+/// The message with this `msgid`: of the receipt's user rather than of another, open rather than final, old rather than new.
+fn by_msgid(unit: &Unit<'_>, account: &str, receipt: &Receipt) -> Result<Option<Standing>, Error> {
+    let sql = format!("SELECT {} FROM messages WHERE account = ?1 AND msgid = ?2 ORDER BY rowid", standing::COLUMNS);
+    let mut select = unit.tx.prepare_cached(&sql)?;
+    let (found, _) = standing::sort_out(&mut select.query(params![account, receipt.msgid])?)?;
+    let rank = |message: &Standing| (message.touser != receipt.openid.as_str(), !is_open(message.state));
+    Ok(found.into_iter().min_by_key(rank))
+}
+
+fn alone_in_doubt(unit: &Unit<'_>, callback: &NewCallback, receipt: &Receipt) -> Result<Option<Standing>, Error> {
+    let openid = receipt.openid.as_str();
+    let mut doubtful = in_doubt(unit, &callback.account, openid, callback.received_at.minus(RECEIPT_DUE))?;
+    let (Some(message), true) = (doubtful.pop(), doubtful.is_empty()) else { return Ok(None) };
+    let rival = is_sending(unit, &callback.account, openid, message.id)?;
+    Ok((!rival).then_some(message))
+}
+
+/// At most two: more would not be told apart either.
+fn in_doubt(unit: &Unit<'_>, account: &str, touser: &str, since: Timestamp) -> Result<Vec<Standing>, Error> {
+    let sql = format!(
+        "SELECT {} FROM messages WHERE account = ?1 AND touser = ?2 AND {IN_DOUBT} AND doubtful_since >= ?3 LIMIT 2",
+        standing::COLUMNS
+    );
+    let mut select = unit.tx.prepare_cached(&sql)?;
+    let (found, _) = standing::sort_out(&mut select.query(params![account, touser, since])?)?;
+    Ok(found)
+}
+
+/// Is another message of this user on its way? The index holds only what is being sent at this moment.
+fn is_sending(unit: &Unit<'_>, account: &str, touser: &str, but: MessageId) -> Result<bool, Error> {
+    let mut select = unit.tx.prepare_cached(
+        "SELECT 1 FROM messages INDEXED BY messages_lease
+         WHERE state = 'sending' AND account = ?1 AND touser = ?2 AND id <> ?3",
+    )?;
+    Ok(select.exists(params![account, touser, but])?)
+}
+
+fn keep(
+    unit: &Unit<'_>,
+    callback: &NewCallback,
+    receipt: &Receipt,
+    message_id: Option<MessageId>,
+) -> Result<(), Error> {
+    let reason = match &receipt.status {
+        ReceiptStatus::Delivered => None,
+        ReceiptStatus::Undelivered { reason } => Some(reason),
+        ReceiptStatus::Other { text } => Some(text),
+    };
+    unit.tx
+        .prepare_cached(
+            "INSERT INTO receipts (account, msgid, openid, status, reason, received_at, callback_id, message_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            callback.account,
+            receipt.msgid,
+            receipt.openid,
+            receipt.status.as_str(),
+            reason,
+            callback.received_at,
+            callback.id,
+            message_id,
+        ])?;
+    Ok(())
+}
+
+fn read_kept(row: &rusqlite::Row<'_>) -> Result<Kept, Error> {
+    let fields = Fields::new(row, "receipts", "id");
+    let state = fields.parsed("status", |text| {
+        State::parse(text).filter(|state| matches!(state, State::Delivered | State::Undelivered))
+    })?;
+    let verdict = Verdict { state, reason: fields.get("reason")? };
+    Ok(Kept { msgid: fields.get("msgid")?, openid: fields.get("openid")?, verdict })
+}
+
+fn verdict(status: &ReceiptStatus) -> Option<Verdict> {
+    match status {
+        ReceiptStatus::Delivered => Some(Verdict { state: State::Delivered, reason: None }),
+        ReceiptStatus::Undelivered { reason } => {
+            Some(Verdict { state: State::Undelivered, reason: Some(reason.clone()) })
+        }
+        ReceiptStatus::Other { .. } => None,
+    }
+}
+
+/// A receipt may still settle it.
+const fn is_open(state: State) -> bool {
+    matches!(state, State::Sent | State::Sending | State::Queued | State::Unknown)
+}

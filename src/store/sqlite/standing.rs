@@ -1,0 +1,110 @@
+//! Where a message stands: the few columns that the verbs need that move it, and what becomes of rows that lack them.
+
+use rusqlite::{Row, Rows, params};
+
+use super::history;
+use super::row::Fields;
+use super::writer::Unit;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::MessageId;
+use crate::domain::state::{Lane, OnUnknown, State};
+use crate::store::Error;
+
+/// The columns that [`Standing::read`] reads.
+pub(super) const COLUMNS: &str = "rowid, id, account, touser, lane, on_unknown, state, leased_at, doubtful_since";
+
+pub(super) struct Standing {
+    pub(super) rowid: i64,
+    pub(super) id: MessageId,
+    pub(super) account: String,
+    pub(super) touser: String,
+    pub(super) lane: Lane,
+    pub(super) on_unknown: OnUnknown,
+    pub(super) state: State,
+    pub(super) leased_at: Option<Timestamp>,
+    pub(super) doubtful_since: Option<Timestamp>,
+}
+
+impl Standing {
+    pub(super) fn read(row: &Row<'_>) -> Result<Self, Error> {
+        let fields = Fields::new(row, "messages", "id");
+        Ok(Self {
+            rowid: fields.get("rowid")?,
+            id: fields.parsed("id", MessageId::parse)?,
+            account: fields.get("account")?,
+            touser: fields.get("touser")?,
+            lane: fields.parsed("lane", Lane::parse)?,
+            on_unknown: fields.parsed("on_unknown", OnUnknown::parse)?,
+            state: fields.parsed("state", State::parse)?,
+            leased_at: fields.get("leased_at")?,
+            doubtful_since: fields.get("doubtful_since")?,
+        })
+    }
+
+    /// Another state, with its line of history and its count. `self` tells where it stood before.
+    pub(super) fn change(
+        &mut self,
+        unit: &mut Unit<'_>,
+        to: State,
+        reason: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        unit.tx
+            .prepare_cached(
+                "UPDATE messages SET state = ?2, state_reason = ?3, updated_at = ?4, history = history || ?5
+                 WHERE rowid = ?1",
+            )?
+            .execute(params![self.rowid, to, reason, now, history::line(to, now, reason)?])?;
+        unit.deltas.moved(&self.account, self.lane, self.state, to);
+        self.state = to;
+        Ok(())
+    }
+}
+
+/// A row that cannot be read.
+pub(super) struct Broken {
+    rowid: i64,
+    account: String,
+    lane: Lane,
+    state: State,
+    error: Error,
+}
+
+impl Broken {
+    /// Takes what is left of it. The query has found it by its state, so that one is sound.
+    pub(super) fn new(row: &Row<'_>, error: Error) -> Result<Self, Error> {
+        let fields = Fields::new(row, "messages", "id");
+        Ok(Self {
+            rowid: fields.get("rowid")?,
+            account: fields.get("account").unwrap_or_default(),
+            lane: fields.parsed("lane", Lane::parse).unwrap_or_default(),
+            state: fields.parsed("state", State::parse)?,
+            error,
+        })
+    }
+
+    /// Out of the way: `unknown`, reason `corrupt`, for an operator to look at. Its history may be what is broken, so that
+    /// stays as it is.
+    pub(super) fn set_aside(self, unit: &mut Unit<'_>, now: Timestamp) -> Result<(), Error> {
+        tracing::error!(error = %self.error, "a message cannot be read; it is set aside as unknown, reason corrupt");
+        unit.tx
+            .prepare_cached(
+                "UPDATE messages SET state = 'unknown', state_reason = 'corrupt', updated_at = ?2 WHERE rowid = ?1",
+            )?
+            .execute(params![self.rowid, now])?;
+        unit.deltas.moved(&self.account, self.lane, self.state, State::Unknown);
+        Ok(())
+    }
+}
+
+/// The rows that can be read, and those that cannot.
+pub(super) fn sort_out(rows: &mut Rows<'_>) -> Result<(Vec<Standing>, Vec<Broken>), Error> {
+    let (mut sound, mut broken) = (Vec::new(), Vec::new());
+    while let Some(row) = rows.next()? {
+        match Standing::read(row) {
+            Ok(standing) => sound.push(standing),
+            Err(error) => broken.push(Broken::new(row, error)?),
+        }
+    }
+    Ok((sound, broken))
+}

@@ -1,0 +1,41 @@
+//! One builder for every HTTP client: time-outs, pool and proxy are set here and nowhere else.
+
+use std::time::Duration;
+
+use crate::config::wechat::WechatConfig;
+
+/// Kept-alive connections per host: at least the highest concurrency, so that no message pays for a handshake.
+const IDLE_CONNECTIONS: usize = 1024;
+/// Just below what WeChat's front keeps open.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("wechat.proxy is not a proxy URL such as http://proxy:3128")]
+    Proxy,
+    #[error("the HTTP client cannot be built: {0}")]
+    Client(reqwest::Error),
+}
+
+/// A client for WeChat: no redirects, no cookies, no decompression, `wechat.connect_timeout` and `wechat.timeout` for a whole call.
+pub fn client(config: &WechatConfig) -> Result<reqwest::Client, BuildError> {
+    install_tls();
+    let mut builder = reqwest::Client::builder()
+        .connect_timeout(config.connect_timeout)
+        .timeout(config.timeout)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .tcp_nodelay(true)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("wxgate/", env!("CARGO_PKG_VERSION")))
+        .no_proxy();
+    if let Some(proxy) = &config.proxy {
+        builder = builder.proxy(reqwest::Proxy::all(proxy.expose()).map_err(|_| BuildError::Proxy)?);
+    }
+    builder.build().map_err(BuildError::Client)
+}
+
+/// rustls asks for one process-wide choice of cryptography; the second call finds it made.
+fn install_tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

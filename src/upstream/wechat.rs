@@ -1,0 +1,196 @@
+//! WeChat's API as two verbs: fetch a token, send a template message. In: what to say. Out: what WeChat answered, or
+//! how far the call came, because that decides whether it may be repeated.
+
+use std::time::Duration;
+
+use crate::domain::account::{Account, TokenApi};
+use crate::domain::secret::Secret;
+use crate::wechat::answer::Answer;
+use crate::wechat::errcode;
+
+/// No answer of these two calls is longer; what is, is not WeChat's.
+const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
+
+/// How a call ended without an answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// Nothing left for WeChat: safe to repeat.
+    #[error("not connected: {detail}")]
+    NotSent { detail: String },
+    /// The request left, or may have left, and no usable answer came.
+    #[error("{kind}: {detail}", kind = .kind.as_str())]
+    NoAnswer { kind: NoAnswer, detail: String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    TimedOut,
+    /// The connection ended first.
+    Broken,
+    /// An answer that is not WeChat's: HTML, truncated, empty, a 5xx.
+    Garbage,
+}
+
+impl NoAnswer {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TimedOut => "timeout",
+            Self::Broken => "broken",
+            Self::Garbage => "garbage",
+        }
+    }
+}
+
+impl CallError {
+    /// The label of `wxgate_wechat_requests_total{errcode}`.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::NotSent { .. } => "connect",
+            Self::NoAnswer { kind, .. } => kind.as_str(),
+        }
+    }
+}
+
+/// A token as WeChat gave it.
+#[derive(Clone, Debug)]
+pub struct FreshToken {
+    pub token: Secret,
+    pub expires_in: Duration,
+}
+
+/// What the token call said.
+#[derive(Clone, Debug)]
+pub enum TokenReply {
+    Token(FreshToken),
+    Refused { errcode: i64, errmsg: String, rid: Option<String> },
+}
+
+/// The client. Cheap to clone; connections are shared.
+#[derive(Clone)]
+pub struct WechatClient {
+    http: reqwest::Client,
+}
+
+impl WechatClient {
+    pub fn new(http: reqwest::Client) -> Self {
+        Self { http }
+    }
+
+    /// `POST /cgi-bin/stable_token`, or `GET /cgi-bin/token` for a legacy account (`force` means nothing there: each call
+    /// makes a new token). Pages "getStableAccessToken" and "getAccessToken".
+    pub async fn fetch_token(&self, account: &Account, force: bool) -> Result<TokenReply, CallError> {
+        let secret = account.app_secret.expose();
+        let request = match account.token_api {
+            TokenApi::Stable => {
+                self.http.post(format!("{}/cgi-bin/stable_token", account.base_url)).json(&serde_json::json!({
+                    "grant_type": "client_credential",
+                    "appid": account.app_id,
+                    "secret": secret,
+                    "force_refresh": force,
+                }))
+            }
+            TokenApi::Legacy => self.http.get(url_with(
+                &format!("{}/cgi-bin/token", account.base_url),
+                &[("grant_type", "client_credential"), ("appid", &account.app_id), ("secret", secret)],
+            )),
+        };
+        let answer = call(request).await?;
+        if answer.errcode != 0 {
+            return Ok(TokenReply::Refused { errcode: answer.errcode, errmsg: answer.errmsg, rid: answer.rid });
+        }
+        match (answer.access_token, answer.expires_in) {
+            (Some(token), Some(seconds)) if !token.is_empty() && seconds > 0 => Ok(TokenReply::Token(FreshToken {
+                token: Secret::new(token),
+                expires_in: Duration::from_secs(seconds.unsigned_abs()),
+            })),
+            _ => Err(garbage("the answer holds no access_token")),
+        }
+    }
+
+    /// `POST /cgi-bin/message/template/send` with a body made at accept. Page "sendTemplateMessage".
+    pub async fn send_template(&self, account: &Account, token: &Secret, body: String) -> Result<Answer, CallError> {
+        let url = url_with(
+            &format!("{}/cgi-bin/message/template/send", account.base_url),
+            &[("access_token", token.expose())],
+        );
+        let request = self.http.post(url).header("content-type", "application/json; charset=utf-8").body(body);
+        let answer = call(request).await?;
+        if answer.errcode == 0 && answer.body.get("errcode").is_none() && answer.msgid.is_none() {
+            return Err(garbage("the answer holds neither errcode nor msgid"));
+        }
+        Ok(answer)
+    }
+}
+
+/// The label of an answer in metrics: its errcode, when that is one that we know.
+pub fn errcode_label(errcode: i64) -> String {
+    if errcode::look_up(errcode).is_some() { errcode.to_string() } else { "other".to_owned() }
+}
+
+fn url_with(base: &str, query: &[(&str, &str)]) -> String {
+    let mut url = String::from(base);
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+    url.push('?');
+    url.push_str(&query);
+    url
+}
+
+async fn call(request: reqwest::RequestBuilder) -> Result<Answer, CallError> {
+    let response = request.send().await.map_err(|error| how_far(&error))?;
+    let status = response.status();
+    let body = read_limited(response).await?;
+    if !status.is_success() {
+        return Err(garbage(&format!("HTTP {status}")));
+    }
+    Answer::parse(&body).map_err(|error| garbage(&error.to_string()))
+}
+
+async fn read_limited(mut response: reqwest::Response) -> Result<Vec<u8>, CallError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| how_far(&error))? {
+        if body.len() + chunk.len() > ANSWER_LIMIT_BYTES {
+            return Err(garbage("the answer is longer than 64 KiB"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Only a failure to connect is certain to have sent nothing. (A pooled connection that died before the request was
+/// written is retried inside the client.)
+fn how_far(error: &reqwest::Error) -> CallError {
+    let detail = cause_of(error);
+    if error.is_connect() || error.is_builder() {
+        return CallError::NotSent { detail };
+    }
+    let kind = if error.is_timeout() { NoAnswer::TimedOut } else { NoAnswer::Broken };
+    CallError::NoAnswer { kind, detail }
+}
+
+/// The innermost cause: the outer ones repeat the URL, and the URL holds the token.
+fn cause_of(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    let mut depth = 0;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+        depth += 1;
+    }
+    if depth == 0 { "no further detail".to_owned() } else { cause.to_string() }
+}
+
+fn garbage(detail: &str) -> CallError {
+    CallError::NoAnswer { kind: NoAnswer::Garbage, detail: detail.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_encoded_into_the_query() {
+        assert_eq!(
+            url_with("https://x/y", &[("access_token", "a+b/c=&d")]),
+            "https://x/y?access_token=a%2Bb%2Fc%3D%26d"
+        );
+    }
+}

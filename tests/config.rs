@@ -1,0 +1,110 @@
+//! The program as the shell sees it: environment, exit codes, what is printed where. Each test starts the real binary.
+#![expect(clippy::unwrap_used, reason = "a broken test environment may end the test")]
+
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// `wxgate` in an empty environment and folder, but for these variables.
+fn run(folder: &TempDir, arguments: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wxgate"));
+    command.args(arguments).env_clear().envs(env.iter().copied()).current_dir(folder.path());
+    command.output().unwrap()
+}
+
+fn texts(output: &Output) -> (String, String) {
+    (String::from_utf8(output.stdout.clone()).unwrap(), String::from_utf8(output.stderr.clone()).unwrap())
+}
+
+#[test]
+fn a_right_configuration_ends_with_0() {
+    let folder = TempDir::new().unwrap();
+    let env = [("WXGATE__ACCOUNTS__SHOP__APP_ID", "wx1"), ("WXGATE__ACCOUNTS__SHOP__APP_SECRET", "s3cr3t")];
+    let checked = run(&folder, &["config", "check"], &env);
+    assert_eq!(checked.status.code(), Some(0));
+    assert!(texts(&checked).0.starts_with("ok: 1 account, 0 clients"), "{checked:?}");
+
+    let (shown, _) = texts(&run(&folder, &["config", "show"], &env));
+    assert!(shown.contains("app_secret = \"***\"  # environment WXGATE__ACCOUNTS__SHOP__APP_SECRET"), "{shown}");
+    assert!(!shown.contains("s3cr3t"), "{shown}");
+}
+
+#[test]
+fn a_wrong_configuration_ends_with_2_and_every_mistake_on_standard_error() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("my.toml"), "[server]\nlisten = 'x'\n[api]\nwiat = '1s'\n").unwrap();
+    let env = [("WXGATE_CONFIG", "my.toml"), ("WXGATE__QUEUE__CONCURRENCY", "none")];
+    for arguments in [&["config", "check"][..], &["serve"], &["key", "list"], &["healthcheck"]] {
+        let output = run(&folder, arguments, &env);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let (out, err) = texts(&output);
+        assert_eq!(out, "");
+        for part in ["3 errors", "server.listen (my.toml:2)", "api.wiat (my.toml:4): unknown key; did you mean `wait`?"]
+        {
+            assert!(err.contains(part), "{part} in {err}");
+        }
+        assert!(err.contains("queue.concurrency (environment WXGATE__QUEUE__CONCURRENCY)"), "{err}");
+    }
+}
+
+#[test]
+fn a_secret_comes_from_the_file_that_a_variable_names() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("secret"), "s3cr3t\n").unwrap();
+    let env = [("WXGATE__ACCOUNTS__SHOP__APP_ID", "wx1"), ("WXGATE__ACCOUNTS__SHOP__APP_SECRET_FILE", "secret")];
+    assert_eq!(run(&folder, &["config", "check"], &env).status.code(), Some(0));
+    let missing = [env[0], ("WXGATE__ACCOUNTS__SHOP__APP_SECRET_FILE", "nowhere")];
+    let output = run(&folder, &["config", "check"], &missing);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(texts(&output).1.contains("nowhere cannot be read"), "{output:?}");
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_help_with_0() {
+    let folder = TempDir::new().unwrap();
+    assert_eq!(run(&folder, &["bogus"], &[]).status.code(), Some(2));
+    assert_eq!(run(&folder, &[], &[]).status.code(), Some(2));
+    assert_eq!(run(&folder, &["send", "--touser", "o1", "--template", "t"], &[]).status.code(), Some(2), "no key");
+    assert_eq!(run(&folder, &["--help"], &[]).status.code(), Some(0));
+    assert_eq!(run(&folder, &["--version"], &[]).status.code(), Some(0));
+}
+
+#[test]
+fn a_gateway_that_is_not_there_ends_with_1() {
+    let folder = TempDir::new().unwrap();
+    let nobody = "http://127.0.0.1:9";
+    let health = run(&folder, &["healthcheck", "--url", nobody], &[]);
+    assert_eq!(health.status.code(), Some(1));
+    let arguments = ["send", "--touser", "o1", "--template", "t", "--server", nobody];
+    let send = run(&folder, &arguments, &[("WXGATE_KEY", "wxg_a_b")]);
+    assert_eq!(send.status.code(), Some(1));
+    assert!(texts(&send).1.contains("is a gateway running there"), "{send:?}");
+}
+
+#[test]
+fn a_key_is_made_shown_once_listed_and_revoked() {
+    let folder = TempDir::new().unwrap();
+    let made = run(&folder, &["key", "create", "--client", "crm", "--scopes", "send,read", "--expires", "90d"], &[]);
+    assert_eq!(made.status.code(), Some(0), "{made:?}");
+    let (text, _) = texts(&made);
+    let (id, secret) = text.trim().strip_prefix("wxg_").unwrap().rsplit_once('_').unwrap();
+    assert!(id.starts_with("key_") && secret.len() == 64, "{text}");
+
+    let (listed, _) = texts(&run(&folder, &["key", "list", "--json"], &[]));
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!((&listed[0]["id"], &listed[0]["scopes"][1]), (&id.into(), &"read".into()));
+    assert!(!listed.to_string().contains(secret));
+
+    assert_eq!(run(&folder, &["key", "revoke", id], &[]).status.code(), Some(0));
+    assert_eq!(run(&folder, &["key", "revoke", id], &[]).status.code(), Some(1), "it was revoked before");
+    let (table, _) = texts(&run(&folder, &["key", "list"], &[]));
+    assert!(table.contains("revoked"), "{table}");
+}
+
+#[test]
+fn beyond_loopback_the_gateway_wants_a_key_first() {
+    let folder = TempDir::new().unwrap();
+    let output = run(&folder, &["serve"], &[("WXGATE__SERVER__LISTEN", "0.0.0.0:0")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(texts(&output).1.contains("wxgate key create"), "{output:?}");
+}

@@ -1,0 +1,5 @@
+//! The real program, started and killed as an operator does; the sandbox in this process is its WeChat.
+
+mod crash;
+mod process;
+mod shutdown;

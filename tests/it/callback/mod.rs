@@ -1,0 +1,7 @@
+//! What WeChat sends us: verified, kept, acknowledged, answered.
+
+mod dedupe;
+mod receipts;
+mod refused;
+mod replies;
+mod types;

@@ -1,0 +1,8 @@
+//! Accept → WeChat → settled, and what happens when that goes wrong.
+
+mod account_faults;
+mod doubt;
+mod recipients;
+mod restart;
+mod schedule;
+mod tokens;
