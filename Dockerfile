@@ -19,10 +19,10 @@ LABEL org.opencontainers.image.title="wxgate" \
 COPY --from=build /wxgate /wxgate
 # Owned by the plain user, so that a fresh volume is too.
 COPY --from=build --chown=65532:65532 /data /data
-# Listening beyond loopback needs a key: see docs/operations.md.
-ENV WXGATE__SERVER__LISTEN=0.0.0.0:8080 \
-    WXGATE__STORAGE__URL=sqlite:///data/wxgate.db
-WORKDIR /data
+# Listening beyond loopback needs a key: see docs/operations.md. (The environment beats a configuration file.)
+ENV WXGATE__SERVER__LISTEN=0.0.0.0:8080
+# The default store, data/wxgate.db, is then on the volume.
+WORKDIR /
 VOLUME /data
 EXPOSE 8080
 USER 65532:65532
