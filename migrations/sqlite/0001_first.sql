@@ -87,7 +87,9 @@ CREATE TABLE receipts (
 ) STRICT;
 
 CREATE INDEX receipts_unmatched_msgid ON receipts (account, msgid) WHERE message_id IS NULL AND status <> 'other';
-CREATE INDEX receipts_unmatched_openid ON receipts (account, openid) WHERE message_id IS NULL AND status <> 'other';
+-- The last two columns let a count read the index alone.
+CREATE INDEX receipts_unmatched_openid ON receipts (account, openid, received_at, message_id, status)
+    WHERE message_id IS NULL AND status <> 'other';
 
 CREATE TABLE users (
     account       TEXT    NOT NULL,

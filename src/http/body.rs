@@ -14,7 +14,7 @@ pub struct BodyLimits {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyError {
+pub(super) enum BodyError {
     TooLarge,
     TimedOut,
     /// The connection broke.
@@ -22,7 +22,7 @@ pub enum BodyError {
 }
 
 /// A body that says beforehand that it is too large is not read at all.
-pub async fn read(body: Body, limits: BodyLimits) -> Result<Bytes, BodyError> {
+pub(super) async fn read(body: Body, limits: BodyLimits) -> Result<Bytes, BodyError> {
     let announced = body.size_hint().lower();
     if announced > limits.bytes as u64 {
         return Err(BodyError::TooLarge);
@@ -65,7 +65,8 @@ mod tests {
     const LIMITS: BodyLimits = BodyLimits { bytes: 8, time: Duration::from_secs(60) };
 
     fn chunks(chunks: &[&'static str]) -> Body {
-        let chunks: Vec<_> = chunks.iter().map(|chunk| Ok::<_, std::io::Error>(Bytes::from_static(chunk.as_bytes()))).collect();
+        let chunks: Vec<_> =
+            chunks.iter().map(|chunk| Ok::<_, std::io::Error>(Bytes::from_static(chunk.as_bytes()))).collect();
         Body::from_stream(stream::iter(chunks))
     }
 

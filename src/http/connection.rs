@@ -17,7 +17,7 @@ use http::Request;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tower::Service;
 
@@ -47,6 +47,8 @@ struct Progress {
     since: AtomicU64,
     /// A request has come.
     used: AtomicBool,
+    /// The last request was answered before its body was read to the end.
+    unread: AtomicBool,
 }
 
 impl Progress {
@@ -99,6 +101,7 @@ where
         phase: AtomicU8::new(IDLE),
         since: AtomicU64::new(0),
         used: AtomicBool::new(false),
+        unread: AtomicBool::new(false),
     });
     let io = TokioIo::new(Watched { stream, progress: progress.clone() });
     let handler = Handler { router, peer, progress: progress.clone() };
@@ -109,6 +112,9 @@ where
     Guarded { inner, timer, progress, limits }
 }
 
+/// How long, and how much, a closing connection still takes in.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
 /// The longest head (and the largest piece of a body that is read at once).
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
@@ -118,6 +124,29 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guarded<I> {
         Pin::new(&mut self.inner).graceful_shutdown();
         // hyper would wait for the rest of a first head that has begun.
         !self.progress.is(BUSY) && !self.progress.used.load(Ordering::Relaxed)
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> Guarded<I> {
+    /// After the end: takes in what the client still sends of a body that nobody read, for a while. Closing a socket
+    /// with unread bytes resets it, and the client would lose the answer that says why (413, 401 …).
+    pub(super) async fn linger(self) {
+        if !self.progress.unread.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut stream = self.inner.into_parts().io.into_inner().stream;
+        let drain = async {
+            let mut waste = vec![0; 16 * 1024];
+            let mut left = LINGER_BYTES;
+            while let Ok(read @ 1..) = stream.read(&mut waste).await {
+                left = left.saturating_sub(read);
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        // Over or not: the socket is closed now.
+        let _ = tokio::time::timeout(LINGER, drain).await;
     }
 }
 
@@ -212,7 +241,9 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.progress.enter(BUSY);
         self.progress.used.store(true, Ordering::Relaxed);
-        let mut request = request.map(Body::new);
+        self.progress.unread.store(false, Ordering::Relaxed);
+        let progress = self.progress.clone();
+        let mut request = request.map(|inner| Body::new(Incomplete { inner, progress, ended: false }));
         request.extensions_mut().insert(self.peer);
         let answer = self.router.clone().call(request);
         let progress = self.progress.clone();
@@ -220,6 +251,41 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
             let response: Response = answer.await?;
             Ok(response.map(|inner| Tracked { inner, progress }))
         })
+    }
+}
+
+/// The body of a request; notes when it is given up before its end.
+struct Incomplete {
+    inner: Incoming,
+    progress: Arc<Progress>,
+    ended: bool,
+}
+
+impl Drop for Incomplete {
+    fn drop(&mut self) {
+        if !self.ended && !self.inner.is_end_stream() {
+            self.progress.unread.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl HttpBody for Incomplete {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.inner).poll_frame(cx);
+        this.ended |= matches!(frame, Poll::Ready(None));
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
     }
 }
 

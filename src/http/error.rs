@@ -48,7 +48,7 @@ pub struct Upstream {
 
 /// The body of every 4xx and 5xx answer (RFC 9457, `application/problem+json`).
 #[derive(Serialize, utoipa::ToSchema)]
-pub struct Problem<'a> {
+pub struct Problem {
     /// A page that this server serves: cause, cure and advice on retries.
     #[serde(rename = "type")]
     #[schema(example = "/problems/recipient_refused")]
@@ -58,9 +58,9 @@ pub struct Problem<'a> {
     pub status: u16,
     pub code: Code,
     /// What went wrong this time, in one sentence.
-    pub detail: &'a str,
+    pub detail: String,
     /// Also in the header `x-request-id`.
-    pub request_id: &'a str,
+    pub request_id: String,
     /// The same request may succeed later.
     pub retryable: bool,
     /// The message that this is about, when there is one.
@@ -68,10 +68,10 @@ pub struct Problem<'a> {
     #[schema(value_type = Option<String>, example = "msg_01ARZ3NDEKTSV4RRFFQ69G5FAV")]
     pub message_id: Option<MessageId>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream: Option<&'a Upstream>,
+    pub upstream: Option<Upstream>,
     /// Each fault with its place in the request.
-    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
-    pub errors: &'a [FieldError],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
     /// Which limit was met (`rate_limited`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
@@ -165,12 +165,12 @@ impl ApiError {
             title: meaning.title,
             status: meaning.status.as_u16(),
             code: parts.code,
-            detail: &parts.detail,
-            request_id,
+            detail: parts.detail.clone(),
+            request_id: request_id.to_owned(),
             retryable: meaning.retryable,
             message_id: parts.message_id,
-            upstream: parts.upstream.as_ref(),
-            errors: &parts.errors,
+            upstream: parts.upstream.clone(),
+            errors: parts.errors.clone(),
             reason: parts.reason,
         };
         serde_json::to_string(&problem).unwrap_or_default()

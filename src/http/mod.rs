@@ -1,18 +1,84 @@
-//! The REST face and WeChat's door.
+//! The face to callers and to WeChat: every route on this page. Faces translate; services decide.
+
 pub mod api;
 mod body;
+mod callback;
 pub mod code;
 mod connection;
 pub mod context;
+mod docs;
 pub mod error;
 pub mod extract;
 pub mod front;
+pub mod health;
+pub mod openapi;
+mod page;
+pub mod problems;
 pub mod server;
 pub mod shed;
 pub mod state;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, get, post};
+
+use api::{accounts, messages, users};
 use error::{ApiError, Code};
+use front::Front;
+use shed::Shed;
+pub use state::HttpState;
+
+/// Every route. `/metrics` is left out when it has an address of its own ([`metrics_router`]).
+pub fn router(state: HttpState) -> Router {
+    let front = Front::new(state.metrics.clone(), &state.server.trusted_proxies);
+    let shed = Shed::new(state.server.max_requests, state.metrics.clone());
+    let mut router = Router::new()
+        .merge(api().layer(shed))
+        .merge(pages())
+        .route("/wechat", wechat(&state))
+        .route("/wechat/{account}", wechat(&state))
+        .route("/health", get(health::health))
+        .route("/ready", get(health::ready));
+    if state.server.metrics_listen.is_none() {
+        router = router.route("/metrics", get(health::metrics));
+    }
+    with_fallbacks(router).layer(front).with_state(state)
+}
+
+/// For `server.metrics_listen`.
+pub fn metrics_router(state: HttpState) -> Router {
+    let front = Front::new(state.metrics.clone(), &state.server.trusted_proxies);
+    let router = Router::new().route("/metrics", get(health::metrics)).route("/health", get(health::health));
+    with_fallbacks(router).layer(front).with_state(state)
+}
+
+fn api() -> Router<HttpState> {
+    Router::new()
+        .route("/send-template", post(messages::send))
+        .route("/v1/messages", get(messages::list))
+        .route("/v1/messages/{id}", get(messages::look_up).delete(messages::cancel))
+        .route("/v1/messages/{id}/retry", post(messages::retry))
+        .route("/v1/messages/{id}/resolve", post(messages::resolve))
+        .route("/v1/accounts/{account}/token", get(accounts::token))
+        .route("/v1/accounts/{account}/users/{openid}", get(users::look_up).put(users::bind))
+}
+
+fn wechat(state: &HttpState) -> MethodRouter<HttpState> {
+    get(callback::echo)
+        .post(callback::take)
+        .fallback(callback::wrong_method)
+        .layer(from_fn_with_state(state.clone(), callback::verify))
+}
+
+/// What anybody may read.
+fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route("/", get(docs::index))
+        .route("/docs", get(docs::docs))
+        .route("/openapi.json", get(docs::json))
+        .route("/problems", get(problems::list))
+        .route("/problems/{code}", get(problems::look_up))
+}
 
 /// Unknown paths and wrong methods in our shape (axum adds `Allow`).
 fn with_fallbacks<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {

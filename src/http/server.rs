@@ -122,8 +122,12 @@ async fn run(
             }
         }
     };
-    if end == End::TimedOut {
-        tracing::debug!(peer = %peer.0, "a client took too long");
+    match end {
+        End::TimedOut => tracing::debug!(peer = %peer.0, "a client took too long"),
+        End::Closed => tokio::select! {
+            () = connection.linger() => {}
+            () = cut.cancelled() => {}
+        },
     }
 }
 
@@ -360,6 +364,17 @@ mod tests {
         let mut stream = served.connect().await;
         send(&mut stream, "GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
         answer(&mut stream).await;
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_comes_before_the_body_is_read_is_not_lost() {
+        let served = Served::start(config()).await;
+        for _ in 0..5 {
+            let mut stream = served.connect().await;
+            send(&mut stream, "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 8000000\r\n\r\n").await;
+            send(&mut stream, &"x".repeat(8_000_000)).await;
+            assert!(rest(&mut stream).await.starts_with("HTTP/1.1 405"));
+        }
     }
 
     #[tokio::test]

@@ -107,8 +107,11 @@ fn view(message: &TakenMessage) -> Value {
     view
 }
 
-pub(super) async fn deliveries(State(sandbox): State<Sandbox>) -> Json<Value> {
-    Json(json!({"deliveries": sandbox.deliveries()}))
+pub(super) async fn deliveries(State(sandbox): State<Sandbox>, wanted: Wanted) -> Json<Value> {
+    match wanted.openid {
+        Some(openid) => Json(json!({"deliveries": {&openid: sandbox.deliveries_to(&openid)}})),
+        None => Json(json!({"deliveries": sandbox.deliveries()})),
+    }
 }
 
 pub(super) async fn chat(State(sandbox): State<Sandbox>, wanted: Wanted) -> Json<Value> {

@@ -72,7 +72,7 @@ pub struct Fault {
     pub status: u16,
     /// Real time before the answer, with every kind.
     pub latency_ms: u64,
-    /// Whether the call is processed all the same; `None`: as the kind says.
+    /// Whether the call is processed all the same; `None`: as the kind says. Not for `slow` and `truncated`.
     pub after: Option<bool>,
     /// Share of the calls, 0 to 1.
     pub share: Option<f64>,
@@ -154,8 +154,12 @@ impl Fault {
 
     /// Whether the call is processed before the fault strikes.
     pub(super) fn is_processed(&self) -> bool {
-        let usual = matches!(self.kind, FaultKind::Reset | FaultKind::Truncated | FaultKind::Slow);
-        self.after.unwrap_or(usual)
+        match self.kind {
+            // Without an answer there is nothing to delay or to cut short.
+            FaultKind::Truncated | FaultKind::Slow => true,
+            FaultKind::Reset => self.after.unwrap_or(true),
+            _ => self.after.unwrap_or(false),
+        }
     }
 
     /// What makes the switch senseless.

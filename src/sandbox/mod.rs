@@ -34,7 +34,7 @@
 //! | --- | --- |
 //! | `GET /sandbox` | the page: a phone, faults, tokens |
 //! | `GET /sandbox/messages?openid=&account=&limit=` | messages taken, newest last (limit 100) |
-//! | `GET /sandbox/deliveries` | openid → how often the phone showed a push |
+//! | `GET /sandbox/deliveries?openid=` | openid → how often the phone showed a push |
 //! | `GET /sandbox/chat?openid=` | what the person and the account said |
 //! | `GET /sandbox/users?account=` | persons somebody spoke of |
 //! | `POST /sandbox/users` | `{"openid","action":"follow"\|"unfollow"\|"blacklist"\|"unblacklist"}` |
@@ -59,6 +59,7 @@ mod call;
 mod callback;
 mod config;
 mod control;
+mod draft;
 mod faults;
 mod keywords;
 mod memory;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use rand::RngExt;
 use serde::Serialize;
 
-use super::callback::{CallbackRequest, Draft, draft};
+use super::callback::CallbackRequest;
 use super::config::CallbackTarget;
+use super::draft::{Draft, draft};
 use super::model::Sandbox;
 use super::wire::{Content, Letter, Wire};
 use super::world::World;

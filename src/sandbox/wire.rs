@@ -7,8 +7,9 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use serde_json::{Map, Number, Value};
 
-use super::callback::{Broken, Part, Parts};
+use super::callback::Broken;
 use super::config::CallbackTarget;
+use super::draft::{Part, Parts};
 use crate::domain::account::CallbackMode;
 use crate::domain::clock::Timestamp;
 use crate::wechat::crypt::{self, EncodingAesKey};
@@ -168,17 +169,30 @@ fn cdata(text: &str) -> String {
     format!("<![CDATA[{}]]>", text.replace("]]>", "]]]]><![CDATA[>"))
 }
 
+/// As mini programs get it: a container of `List`s is left out, one `List` is an object and several are an array.
 fn json(parts: &Parts) -> Value {
     let mut object = Map::new();
     for (tag, part) in parts {
-        let value = match part {
-            Part::Text(text) => Value::from(text.as_str()),
-            Part::Number(number) => number.parse::<Number>().map_or_else(|_| Value::from(number.as_str()), Value::from),
-            Part::Group(inner) => json(inner),
-        };
-        object.insert(tag.clone(), value);
+        match part {
+            Part::Text(text) => drop(object.insert(tag.clone(), Value::from(text.as_str()))),
+            Part::Number(number) => drop(object.insert(tag.clone(), json_number(number))),
+            Part::Group(inner) if inner.iter().all(|(name, _)| name == "List") => {
+                let lists = inner.iter().filter_map(|(_, list)| match list {
+                    Part::Group(entry) => Some(json(entry)),
+                    _ => None,
+                });
+                let mut lists: Vec<Value> = lists.collect();
+                let value = if lists.len() == 1 { lists.remove(0) } else { Value::Array(lists) };
+                object.insert("List".to_owned(), value);
+            }
+            Part::Group(inner) => drop(object.insert(tag.clone(), json(inner))),
+        }
     }
     Value::Object(object)
+}
+
+fn json_number(text: &str) -> Value {
+    text.parse::<Number>().map_or_else(|_| Value::from(text), Value::from)
 }
 
 fn envelope(original_id: &str, encrypt: &str, format: Format) -> String {
@@ -217,7 +231,7 @@ mod tests {
         let xml = "<xml><MsgType><![CDATA[event]]></MsgType><MsgID>3487542469355618313</MsgID>\
                    <Box><List><Id><![CDATA[a]]]]><![CDATA[>b]]></Id></List></Box></xml>";
         assert_eq!(render(&parts(), Format::Xml, false), xml);
-        let json = r#"{"Box":{"List":{"Id":"a]]>b"}},"MsgID":3487542469355618313,"MsgType":"event"}"#;
+        let json = r#"{"List":{"Id":"a]]>b"},"MsgID":3487542469355618313,"MsgType":"event"}"#;
         assert_eq!(render(&parts(), Format::Json, false), json);
     }
 

@@ -42,6 +42,9 @@ pub struct Component {
     pub detail: Option<&'static str>,
 }
 
+/// The last answer and when it was made.
+type Remembered<T> = Mutex<Option<(Instant, T)>>;
+
 #[derive(Clone)]
 pub struct Health {
     counts: Arc<dyn store::Counts>,
@@ -49,8 +52,8 @@ pub struct Health {
     tokens: Tokens,
     accounts: Accounts,
     clock: Arc<dyn Clock>,
-    ready: Arc<Mutex<Option<(Instant, Vec<Component>)>>>,
-    slow: Arc<Mutex<Option<(Instant, Slow)>>>,
+    ready: Arc<Remembered<Vec<Component>>>,
+    slow: Arc<Remembered<Slow>>,
 }
 
 /// Figures that cost a query.

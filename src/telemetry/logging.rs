@@ -15,8 +15,9 @@ use crate::config::telemetry::{LogFormat, TelemetryConfig};
 ///
 /// `RUST_LOG` wins over `telemetry.level`. Fails when the filter cannot be read, or when logs are set up already.
 pub fn init(config: &TelemetryConfig) -> anyhow::Result<LogGuard> {
-    let level = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_else(|_| config.level.clone());
-    let filter = EnvFilter::try_new(&level).with_context(|| format!("telemetry.level: {level}"))?;
+    let wanted = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|level| !level.trim().is_empty());
+    let level = wanted.unwrap_or_else(|| config.level.clone());
+    let filter = EnvFilter::try_new(&level).with_context(|| format!("RUST_LOG or telemetry.level: {level}"))?;
     let (lines, guard) = writer::start(io::stderr()).context("the log thread did not start")?;
     subscriber(config.log, filter, lines).try_init().context("logs are set up already")?;
     std::panic::set_hook(Box::new(log_panic));

@@ -100,8 +100,38 @@ fn seen_ip(errmsg: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio_util::sync::CancellationToken;
+
     use super::super::finding::Status;
     use super::*;
+    use crate::cli::healthcheck;
+    use crate::config::Config;
+    use crate::domain::clock::SystemClock;
+    use crate::sandbox::{Sandbox, SandboxConfig};
+
+    #[tokio::test]
+    async fn each_account_is_tried_at_wechat() {
+        let sandbox = Sandbox::new(SandboxConfig::for_tests(None), Arc::new(SystemClock));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(sandbox.clone().serve(listener, CancellationToken::new()));
+        let settings = format!(
+            "[wechat]\nbase_url = 'http://{address}'\n[accounts.demo]\napp_id = 'wx0000000000000demo'\n\
+             app_secret = 'demo-secret'\n[accounts.forged]\napp_id = 'wx1'\napp_secret = 'x'\n\
+             [accounts.old]\napp_id = 'wx2'\napp_secret = 'x'\ntoken_api = 'legacy'\n"
+        );
+        let client = healthcheck::client(Duration::from_secs(5)).unwrap();
+        let mut findings = Vec::new();
+        for account in &Config::parse(&settings).unwrap().accounts {
+            findings.push(check(&client, account).await);
+        }
+        let statuses: Vec<_> = findings.iter().map(|finding| finding.status).collect();
+        assert_eq!(statuses, [Status::Ok, Status::Failed, Status::Warning], "{findings:?}");
+        assert_eq!(sandbox.token_calls_of("wx2"), Default::default(), "a legacy token is not fetched");
+    }
 
     fn judged(text: &str) -> Finding {
         judge("token of shop".to_owned(), text)

@@ -1,6 +1,5 @@
 //! The body of a send: WeChat's own, and our fields on top → [`SendInput`].
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use utoipa::ToSchema;
@@ -9,7 +8,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::state::{Lane, OnUnknown};
 use crate::http::error::ApiError;
 use crate::http::extract::fields::{Faults, Fields, wrong_type};
-use crate::http::extract::json::{FromJson, Json};
+use crate::http::extract::json::{FromJson, Json, push};
 use crate::services::accept::{Keyword, MiniProgram, SendInput, Warning};
 
 const MAX_TTL_SECONDS: u64 = 30 * 24 * 3600;
@@ -34,7 +33,7 @@ pub struct SendRequest {
     /// WeChat's id, or an alias from the configuration.
     pub template_id: String,
     /// Keywords of the template.
-    #[schema(value_type = HashMap<String, KeywordValue>)]
+    #[schema(value_type = std::collections::HashMap<String, KeywordValue>)]
     pub data: Vec<(String, Keyword)>,
     /// Page that opens on a tap.
     pub url: Option<String>,
@@ -61,7 +60,7 @@ pub struct SendRequest {
     /// What to do when a limit is met.
     pub on_limit: Option<OnLimit>,
     /// Flat object of strings, at most 2 KiB; comes back in views.
-    #[schema(value_type = HashMap<String, String>)]
+    #[schema(value_type = std::collections::HashMap<String, String>)]
     pub metadata: Vec<(String, String)>,
     /// Everything but the keeping and the sending.
     #[schema(default = false)]
@@ -189,12 +188,18 @@ fn data(fields: &mut Fields, faults: &mut Faults) -> Vec<(String, Keyword)> {
             return Vec::new();
         }
     };
-    let path = |name: &str| format!("/data/{}", name.replace('~', "~0").replace('/', "~1"));
     let keyword = |(name, value): (String, Json)| {
-        let keyword = keyword(value, &path(&name), faults);
+        let keyword = keyword(value, &place("/data", &name), faults);
         (name, keyword)
     };
     members.into_iter().map(keyword).collect()
+}
+
+/// The JSON pointer of a member with a name of the caller's own.
+fn place(parent: &str, name: &str) -> String {
+    let mut path = parent.to_owned();
+    push(&mut path, name);
+    path
 }
 
 fn keyword(json: Json, path: &str, faults: &mut Faults) -> Keyword {
@@ -241,7 +246,7 @@ fn metadata(fields: &mut Fields, faults: &mut Faults) -> Vec<(String, String)> {
     for (name, value) in fields.free_object("metadata", faults).unwrap_or_default() {
         match value {
             Json::String(text) => texts.push((name, text)),
-            other => wrong_type(faults, &format!("/metadata/{name}"), "a string", &other),
+            other => wrong_type(faults, &place("/metadata", &name), "a string", &other),
         }
     }
     let bytes: usize = texts.iter().map(|(name, text)| name.len() + text.len()).sum();
@@ -320,7 +325,10 @@ mod tests {
             (r#"{"touser":"o","template_id":"t","data":{"a":{"value":{}}}}"#, "/data/a/value"),
             (r#"{"touser":"o","template_id":"t","data":{"a":{"value":"x","colour":"y"}}}"#, "/data/a/colour"),
             (r#"{"touser":"o","templat_id":"t","data":{}}"#, "/templat_id"),
-            (r#"{"touser":"o","template_id":"t","data":{},"miniprogram":{"appid":"w","path":"p"}}"#, "/miniprogram/path"),
+            (
+                r#"{"touser":"o","template_id":"t","data":{},"miniprogram":{"appid":"w","path":"p"}}"#,
+                "/miniprogram/path",
+            ),
             (r#"{"touser":"o","template_id":"t","data":{},"metadata":{"a":1}}"#, "/metadata/a"),
             (r#"{"touser":"o","template_id":"t","data":{},"priority":"high"}"#, "/priority"),
             (r#"{"touser":"o","template_id":"t","data":{},"ttl_s":"60"}"#, "/ttl_s"),
@@ -334,11 +342,17 @@ mod tests {
     fn broken_rules_are_422_and_all_are_named() {
         let (code, places) = refused(r#"{"touser":"o","user_id":"u","ttl_s":0,"data":{"a":{}}}"#);
         assert_eq!(code, Code::InvalidMessage);
-        let expected = [("/data/a/value", "required"), ("/ttl_s", "out_of_range"), ("/user_id", "exclusive"), ("/template_id", "required")];
+        let expected = [
+            ("/data/a/value", "required"),
+            ("/ttl_s", "out_of_range"),
+            ("/user_id", "exclusive"),
+            ("/template_id", "required"),
+        ];
         assert_eq!(places, expected.map(|(path, code)| (path.to_owned(), code)));
         let both = r#"{"touser":"o","template_id":"t","data":{},"ttl_s":5,"expires_at":"2026-01-31T08:00:00Z"}"#;
         assert_eq!(refused(both).1[0].0, "/ttl_s");
-        let long = format!(r#"{{"touser":"o","template_id":"t","data":{{}},"metadata":{{"a":"{}"}}}}"#, "x".repeat(2048));
+        let long =
+            format!(r#"{{"touser":"o","template_id":"t","data":{{}},"metadata":{{"a":"{}"}}}}"#, "x".repeat(2048));
         assert_eq!(refused(&long).1[0], ("/metadata".to_owned(), "too_long"));
         assert_eq!(refused("{}").0, Code::InvalidMessage);
     }

@@ -1,6 +1,5 @@
 //! Messages as callers see them, and which status an outcome gets.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -94,7 +93,7 @@ pub struct MessageView {
     /// It is `sent`, and 24 h later there is still no receipt.
     pub receipt_overdue: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<HashMap<String, String>>)]
+    #[schema(value_type = Option<std::collections::HashMap<String, String>>)]
     pub metadata: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -328,7 +327,8 @@ pub(super) mod tests {
             token: "ready".to_owned(),
         };
         let text = serde_json::to_string(&RehearsalView::of(rehearsal, Vec::new()).unwrap()).unwrap();
-        let expected = r#"{"dry_run":true,"wechat_body":{"touser":"o","n":12.30},"warnings":[],"limits":null,"token":"ready"}"#;
+        let expected =
+            r#"{"dry_run":true,"wechat_body":{"touser":"o","n":12.30},"warnings":[],"limits":null,"token":"ready"}"#;
         assert_eq!(text, expected);
     }
 }

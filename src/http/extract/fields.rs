@@ -174,7 +174,8 @@ mod tests {
     #[test]
     fn every_fault_is_named_with_its_place() {
         let mut faults = Faults::default();
-        let mut fields = open(r#"{"text":1,"flag":"x","at":"soon","lane":"urgnt","n":1.5,"in":[],"txet":""}"#, &mut faults);
+        let mut fields =
+            open(r#"{"text":1,"flag":"x","at":"soon","lane":"urgnt","n":1.5,"in":[],"txet":""}"#, &mut faults);
         assert_eq!(fields.string("text", &mut faults), None);
         assert_eq!(fields.boolean("flag", &mut faults), None);
         assert_eq!(fields.time("at", &mut faults), None);

@@ -44,7 +44,8 @@ mod tests {
     use super::*;
 
     fn with(values: &[&str]) -> Result<Option<String>, ApiError> {
-        let header = |value: &&str| (HeaderName::from_static(HEADER), HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        let header =
+            |value: &&str| (HeaderName::from_static(HEADER), HeaderValue::from_bytes(value.as_bytes()).unwrap());
         read(&values.iter().map(header).collect())
     }
 

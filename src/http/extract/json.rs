@@ -199,7 +199,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// One step of a JSON pointer.
-pub(super) fn push(path: &mut String, name: &str) {
+pub(in crate::http) fn push(path: &mut String, name: &str) {
     path.push('/');
     path.push_str(&name.replace('~', "~0").replace('/', "~1"));
 }
@@ -272,7 +272,8 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_refused() {
-        for text in ["", "{", "{}x", "{'a':1}", "{\"a\":01}", "\u{feff}{}", "{\"a\":\"\\ud800\"}", "nul", "{\"a\":NaN}"] {
+        for text in ["", "{", "{}x", "{'a':1}", "{\"a\":01}", "\u{feff}{}", "{\"a\":\"\\ud800\"}", "nul", "{\"a\":NaN}"]
+        {
             assert_eq!(Json::parse(text).unwrap_err().code, "json", "{text}");
         }
         let deep = format!("{}{}", "[".repeat(60), "]".repeat(60));
@@ -281,7 +282,10 @@ mod tests {
 
     #[test]
     fn a_hash_is_of_the_meaning() {
-        assert_eq!(hash(r#"{"a":1,"b":{"c":"x","d":[1,2]}}"#), hash("{ \"b\": {\"d\":[1, 2],\"c\":\"\\u0078\"},\n\"a\":1}"));
+        assert_eq!(
+            hash(r#"{"a":1,"b":{"c":"x","d":[1,2]}}"#),
+            hash("{ \"b\": {\"d\":[1, 2],\"c\":\"\\u0078\"},\n\"a\":1}")
+        );
         for other in [r#"{"a":1.0,"b":{"c":"x","d":[1,2]}}"#, r#"{"a":1,"b":{"c":"x","d":[2,1]}}"#, r#"{"a":1}"#] {
             assert_ne!(hash(r#"{"a":1,"b":{"c":"x","d":[1,2]}}"#), hash(other));
         }
@@ -313,10 +317,13 @@ mod tests {
 
     #[tokio::test]
     async fn only_json_in_utf8_within_the_limit_is_taken() {
-        for content_type in ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\""] {
+        for content_type in
+            ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\""]
+        {
             assert_eq!(extract(content_type, "[]").await, Ok(Json::Array(Vec::new())));
         }
-        for content_type in ["", "text/plain", "application/xml", "application/json; charset=gbk", "application/jsonp"] {
+        for content_type in ["", "text/plain", "application/xml", "application/json; charset=gbk", "application/jsonp"]
+        {
             assert_eq!(extract(content_type, "[]").await, Err(Code::UnsupportedMediaType), "{content_type}");
         }
         assert_eq!(extract("application/json", "\"aaaaaaaaaaaaaaaaaaa\"").await, Err(Code::PayloadTooLarge));

@@ -12,9 +12,8 @@ const MAX_LIMIT: u32 = 200;
 
 /// Takes `limit` (1–200, default 50) and `cursor`. `is_key` says whether a decoded cursor can be one.
 pub fn take(query: &mut Query, is_key: impl Fn(&str) -> bool) -> PageRequest {
-    let limit = query.parsed("limit", "1 to 200", |text| {
-        text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit))
-    });
+    let limit =
+        query.parsed("limit", "1 to 200", |text| text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit)));
     let after = query.parsed("cursor", "the next_cursor of the page before", |text| {
         let key = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
         is_key(&key).then_some(key)

@@ -28,7 +28,10 @@ impl Query {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             if pairs.iter().any(|(known, _)| *known == name) {
-                return Err(ApiError::with_errors(Code::MalformedRequest, vec![fault(&name, "duplicate", "comes twice")]));
+                return Err(ApiError::with_errors(
+                    Code::MalformedRequest,
+                    vec![fault(&name, "duplicate", "comes twice")],
+                ));
             }
             pairs.push((name.into_owned(), value.into_owned()));
         }
@@ -43,7 +46,12 @@ impl Query {
     }
 
     /// `parse` gives `None` for what is not legal; `expected` says what is.
-    pub fn parsed<T>(&mut self, name: &'static str, expected: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    pub fn parsed<T>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
         let text = self.text(name)?;
         let value = parse(&text);
         if value.is_none() {

@@ -5,6 +5,7 @@ use super::*;
 use crate::domain::account::CallbackMode;
 use crate::sandbox::{Broken, CallbackRequest, Fault, FaultKind, Receipts};
 use crate::wechat::crypt::{self, EncodingAesKey};
+use crate::wechat::inbound::Inbound;
 use crate::wechat::reply::{self, Reply, SealWith};
 use crate::wechat::signature;
 use crate::wechat::tree::{self, Format, Node};
@@ -158,6 +159,26 @@ async fn what_is_broken_is_broken_in_just_that_way() {
     assert!(tree::parse(send(Broken::Garbage).await.body.as_bytes()).is_err());
     let seen = send(Broken::BadBase64).await;
     assert_eq!((is_signed(&seen), decrypts(&seen)), ((true, true), false));
+}
+
+#[tokio::test]
+async fn subscription_events_list_every_template_in_both_formats() {
+    let gateway = Gateway::content().await;
+    let bench = Bench::calling(safe(&gateway)).await;
+    for format in ["xml", "json"] {
+        for templates in ["TPL-1", "TPL-1,TPL-2"] {
+            let request = CallbackRequest::new("subscribe_msg_sent_event", "oUser")
+                .field("template_id", templates)
+                .field("msgid", "3487542469355618313")
+                .format(format);
+            bench.sandbox.send_callback(request).await.unwrap();
+            let root = opened(&gateway.seen().pop().unwrap());
+            let format = if format == "xml" { Format::Xml } else { Format::Json };
+            let reports = Inbound::from_node(root, format).delivery_reports();
+            assert_eq!(reports.len(), templates.split(',').count(), "{format:?} {templates}");
+            assert!(reports.iter().all(|report| report.msgid == "3487542469355618313"));
+        }
+    }
 }
 
 #[tokio::test]

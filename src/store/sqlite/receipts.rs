@@ -79,7 +79,7 @@ pub(super) fn meant_for(
 pub(super) fn use_up(unit: &Unit<'_>, account: &str, kept: &Kept, message_id: MessageId) -> Result<(), Error> {
     unit.tx
         .prepare_cached(
-            "UPDATE receipts SET message_id = ?4
+            "UPDATE receipts INDEXED BY receipts_unmatched_msgid SET message_id = ?4
              WHERE account = ?1 AND msgid = ?2 AND openid = ?3 AND message_id IS NULL AND status <> 'other'",
         )?
         .execute(params![account, kept.msgid, kept.openid, message_id])?;

@@ -72,7 +72,7 @@ impl Writer {
     pub(super) fn start(conn: Connection, figures: Arc<Figures>, lock: Option<ServingLock>) -> Result<Self, Error> {
         let (jobs, inbox) = mpsc::channel(QUEUE);
         let (alive, ended) = watch::channel(());
-        let thread = Thread { conn, figures, serving: lock.is_some() };
+        let thread = Thread { conn, figures, serving: lock.is_some(), trouble: None };
         std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || {
@@ -137,6 +137,8 @@ struct Thread {
     conn: Connection,
     figures: Arc<Figures>,
     serving: bool,
+    /// Why the last batch was refused: said once, not for every batch that meets it.
+    trouble: Option<String>,
 }
 
 impl Thread {
@@ -162,9 +164,12 @@ impl Thread {
             return;
         }
         match self.commit(batch) {
-            Ok(()) => batch.drain(..).for_each(|command| command.answer(Ok(()))),
-            Err(Failure::Begin(error)) => refuse(batch.drain(..), &error),
-            Err(Failure::Work(error)) if batch.len() == 1 => refuse(batch.drain(..), &error),
+            Ok(()) => {
+                self.recovered();
+                batch.drain(..).for_each(|command| command.answer(Ok(())));
+            }
+            Err(Failure::Begin(error)) => self.refuse(batch.drain(..), &error),
+            Err(Failure::Work(error)) if batch.len() == 1 => self.refuse(batch.drain(..), &error),
             Err(Failure::Work(error)) => {
                 tracing::warn!(%error, commands = batch.len(), "a batch was rolled back; its commands run one by one");
                 self.one_by_one(batch);
@@ -180,7 +185,7 @@ impl Thread {
                 Err(Failure::Work(error)) => command.answer(Err(error)),
                 Err(Failure::Begin(error)) => {
                     command.answer(Err(error.clone()));
-                    return refuse(rest, &error);
+                    return self.refuse(rest, &error);
                 }
             }
         }
@@ -211,11 +216,21 @@ impl Thread {
         self.figures.add(&deltas);
         Ok(())
     }
-}
 
-fn refuse(batch: impl Iterator<Item = Box<dyn Command>>, error: &Error) {
-    tracing::error!(%error, "the store did not write");
-    batch.for_each(|command| command.answer(Err(error.clone())));
+    fn refuse(&mut self, batch: impl Iterator<Item = Box<dyn Command>>, error: &Error) {
+        let trouble = error.to_string();
+        if self.trouble.as_ref() != Some(&trouble) {
+            tracing::error!(%error, "the store did not write");
+            self.trouble = Some(trouble);
+        }
+        batch.for_each(|command| command.answer(Err(error.clone())));
+    }
+
+    fn recovered(&mut self) {
+        if self.trouble.take().is_some() {
+            tracing::info!("the store writes again");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -223,13 +238,18 @@ mod tests {
     use super::*;
 
     fn started() -> Writer {
+        started_with("")
+    }
+
+    fn started_with(settings: &str) -> Writer {
         let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch("CREATE TABLE t (n INTEGER UNIQUE)").unwrap();
+        conn.execute_batch("CREATE TABLE t (n INTEGER UNIQUE, filling BLOB)").unwrap();
+        conn.execute_batch(settings).unwrap();
         Writer::start(conn, Arc::default(), None).unwrap()
     }
 
     fn insert(unit: &mut Unit<'_>, n: i64) -> Result<i64, Error> {
-        unit.tx.execute("INSERT INTO t VALUES (?1)", [n])?;
+        unit.tx.execute("INSERT INTO t (n) VALUES (?1)", [n])?;
         Ok(unit.tx.query_row("SELECT count(*) FROM t", [], |row| row.get(0))?)
     }
 
@@ -252,6 +272,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_full_disk_is_told_with_its_cure_and_spares_what_still_fits() {
+        let writer = started_with("PRAGMA max_page_count = 8");
+        let fill = |unit: &mut Unit<'_>| -> Result<(), Error> {
+            unit.tx.execute("INSERT INTO t (filling) VALUES (zeroblob(100000))", [])?;
+            Ok(())
+        };
+        let (small, large) = tokio::join!(writer.run(|unit| insert(unit, 1)), writer.run(fill));
+        assert_eq!(small.unwrap(), 1);
+        assert!(matches!(large, Err(Error::Unavailable { reason }) if reason.contains("make room")));
+        assert_eq!(writer.run(|unit| insert(unit, 2)).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
     async fn closing_commits_what_waits_and_refuses_the_rest() {
         let writer = started();
         let (kept, ()) = tokio::join!(writer.run(|unit| insert(unit, 1)), writer.close());
@@ -268,8 +301,7 @@ mod tests {
         let held = std::sync::Mutex::new(held);
         let mut running = Box::pin(writer.run(move |_| {
             // Ends when the test lets go of the other end.
-            drop(held.lock().unwrap().recv());
-            Ok(())
+            Ok(held.lock().unwrap().recv().is_err())
         }));
         assert!(futures_util::poll!(&mut running).is_pending());
         let mut waiting = Vec::new();
@@ -283,7 +315,7 @@ mod tests {
         let refused = writer.try_run(|unit| insert(unit, -1)).await;
         assert!(matches!(refused, Err(Error::Overloaded)));
         drop(hold);
-        running.await.unwrap();
+        assert!(running.await.unwrap());
         for call in waiting {
             call.await.unwrap();
         }

@@ -1,1 +1,15 @@
 //! The contract of each door, once for every backend.
+
+mod backend;
+mod build;
+mod counts;
+mod files;
+mod inbox;
+mod keys;
+mod laws;
+mod messages;
+mod outbox;
+mod queue;
+mod redis;
+mod tokens;
+mod users;

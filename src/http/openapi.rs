@@ -1,0 +1,86 @@
+//! The OpenAPI 3.1 document, put together from the handlers and their wire types.
+
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::api::{accounts, messages, send_request, users, views};
+use super::error::{Code, Problem, Upstream};
+use super::{health, problems};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "wxgate",
+        description = "A WeChat push gateway. A 2xx answer to a send means: the message is on disk and will reach a final state that can be read. Any 4xx or 5xx means: nothing more will be sent.",
+    ),
+    paths(
+        messages::send, messages::list, messages::look_up, messages::cancel, messages::retry, messages::resolve,
+        accounts::token, users::look_up, users::bind,
+        health::health, health::ready, health::metrics, problems::list, problems::look_up,
+    ),
+    components(schemas(
+        Problem, Upstream, Code, send_request::KeywordValue, send_request::MiniProgramValue, views::RehearsalView,
+    )),
+    tags(
+        (name = "messages", description = "Send, read, cancel, retry, resolve."),
+        (name = "accounts", description = "Tokens of the WeChat accounts."),
+        (name = "users", description = "Openids that were seen, and their business user ids."),
+        (name = "operation", description = "Health, figures, error codes."),
+    ),
+    modifiers(&Key),
+)]
+struct Document;
+
+/// How callers show who they are.
+struct Key;
+
+impl Modify for Key {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let mut scheme = Http::new(HttpAuthScheme::Bearer);
+        scheme.description =
+            Some("`Authorization: Bearer wxg_<keyid>_<secret>`; `wxgate key create` makes a key.".to_owned());
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("key", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The document, as `/openapi.json` and `wxgate openapi` give it.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_names_every_path_and_code() {
+        let document = serde_json::to_value(openapi()).unwrap();
+        assert_eq!(document["openapi"], "3.1.0");
+        assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(document["components"]["securitySchemes"]["key"]["scheme"], "bearer");
+        let paths: Vec<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        for path in ["/send-template", "/v1/messages/{id}", "/v1/accounts/{account}/token", "/ready"] {
+            assert!(paths.contains(&path), "{path} in {paths:?}");
+        }
+        assert_eq!(document["components"]["schemas"]["Code"]["enum"].as_array().unwrap().len(), Code::ALL.len());
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let text = serde_json::to_string(&openapi()).unwrap();
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for part in text.split("\"$ref\":\"#").skip(1) {
+            let pointer = part.split('"').next().unwrap();
+            assert!(document.pointer(pointer).is_some(), "{pointer}");
+        }
+    }
+
+    #[test]
+    fn fields_that_are_not_on_the_wire_are_not_in_the_document() {
+        let document = serde_json::to_value(openapi()).unwrap();
+        let send = &document["components"]["schemas"]["SendRequest"]["properties"];
+        assert!(send["async"].is_object() && send["ttl_s"].is_object() && send["metadata"].is_object());
+        assert!(send["warnings"].is_null() && send["r#async"].is_null());
+    }
+}

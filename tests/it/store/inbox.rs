@@ -1,0 +1,156 @@
+//! `Inbox`: once only, and what receipts do.
+
+use rstest::rstest;
+use wxgate::domain::callback::{NewCallback, ReceiptEffect, Recorded};
+use wxgate::domain::ids::MessageId;
+use wxgate::domain::state::State;
+use wxgate::store::Stores;
+
+use super::backend::Backend;
+use super::build::{
+    at, callback, leased, look_up, message, openid, path, receipt, seen, sent, to_queued, to_sent, unknown,
+};
+
+async fn effect(stores: &Stores, callback: NewCallback) -> ReceiptEffect {
+    match stores.inbox.record(callback).await.unwrap() {
+        Recorded::First { mut receipts } => receipts.remove(0),
+        seen @ Recorded::Seen { .. } => panic!("{seen:?}"),
+    }
+}
+
+fn delivered(message_id: MessageId) -> ReceiptEffect {
+    ReceiptEffect::Settled { message_id, state: State::Delivered }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_repeat_gets_the_first_reply_and_does_nothing(#[values(Backend::Sqlite)] backend: Backend) {
+    let mut house = backend.open().await;
+    let first = NewCallback { reply: Some("<xml>hello</xml>".to_owned()), ..callback("k") };
+    let recorded = house.stores.inbox.record(first).await.unwrap();
+    assert_eq!(recorded, Recorded::First { receipts: Vec::new() });
+    house.restart().await;
+    let again = NewCallback { reply: Some("other".to_owned()), user: seen("o9", None), ..callback("k") };
+    let recorded = house.stores.inbox.record(again).await.unwrap();
+    assert_eq!(recorded, Recorded::Seen { reply: Some("<xml>hello</xml>".to_owned()) });
+    assert_eq!(house.stores.users.look_up("shop", &openid("o9")).await.unwrap(), None);
+    let foreign = NewCallback { account: "other".to_owned(), ..callback("k") };
+    assert!(matches!(house.stores.inbox.record(foreign).await.unwrap(), Recorded::First { .. }));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_receipt_settles_what_was_sent(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    let id = sent(&house.stores, "o1", "900").await;
+    assert_eq!(effect(&house.stores, receipt("900", "o1", "success")).await, delivered(id));
+    let read = look_up(&house.stores, id).await;
+    assert_eq!(path(&read), [State::Queued, State::Sending, State::Sent, State::Delivered]);
+    assert_eq!(read.updated_at, at(5));
+
+    let id = sent(&house.stores, "o1", "901").await;
+    effect(&house.stores, receipt("901", "o1", "failed: something new")).await;
+    let read = look_up(&house.stores, id).await;
+    assert_eq!((read.state, read.state_reason.as_deref()), (State::Undelivered, Some("something new")));
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_first_final_receipt_wins(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    let id = sent(&house.stores, "o1", "900").await;
+    assert_eq!(effect(&house.stores, receipt("900", "o1", "pending")).await, ReceiptEffect::NotFinal);
+    effect(&house.stores, receipt("900", "o1", "success")).await;
+    let contradiction = effect(&house.stores, receipt("900", "o1", "failed:user block")).await;
+    assert_eq!(contradiction, ReceiptEffect::AlreadyFinal { message_id: id });
+    let again = house.stores.inbox.record(receipt("900", "o1", "success")).await.unwrap();
+    assert_eq!(again, Recorded::Seen { reply: None });
+    assert_eq!(look_up(&house.stores, id).await.state, State::Delivered);
+    assert_eq!(house.stores.counts.unmatched_receipts().await.unwrap(), 0);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_receipt_of_another_account_settles_nothing(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    let id = sent(&house.stores, "o1", "900").await;
+    let foreign = NewCallback { account: "other".to_owned(), ..receipt("900", "o1", "success") };
+    assert_eq!(effect(&house.stores, foreign).await, ReceiptEffect::Unmatched);
+    assert_eq!(look_up(&house.stores, id).await.state, State::Sent);
+}
+
+#[rstest]
+#[tokio::test]
+async fn one_msgid_for_two_users_goes_to_each_his_own(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    let first = sent(&house.stores, "o1", "900").await;
+    let second = sent(&house.stores, "o2", "900").await;
+    assert_eq!(effect(&house.stores, receipt("900", "o2", "success")).await, delivered(second));
+    assert_eq!(effect(&house.stores, receipt("900", "o1", "success")).await, delivered(first));
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_one_message_in_doubt_takes_a_receipt_that_nobody_knows(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    let id = unknown(&house.stores, "o1").await;
+    unknown(&house.stores, "o2").await;
+    assert_eq!(effect(&house.stores, receipt("900", "o1", "success")).await, delivered(id));
+    let read = look_up(&house.stores, id).await;
+    assert_eq!(read.msgid.as_deref(), Some("900"));
+    let late = effect(&house.stores, receipt("900", "o1", "failed:user block")).await;
+    assert_eq!(late, ReceiptEffect::AlreadyFinal { message_id: id });
+}
+
+#[rstest]
+#[tokio::test]
+async fn queued_in_doubt_and_sent_without_msgid_take_it_too(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    for (touser, msgid, settlement) in [("o1", "901", to_queued(at(9), Some(at(0)))), ("o2", "902", to_sent(None))] {
+        let lease = leased(&house.stores, message(touser, at(0))).await;
+        let id = lease.message_id;
+        house.stores.queue.settle(lease, settlement, at(1)).await.unwrap();
+        assert_eq!(effect(&house.stores, receipt(msgid, touser, "success")).await, delivered(id));
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn of_two_in_doubt_none_takes_it(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    unknown(&house.stores, "o1").await;
+    unknown(&house.stores, "o1").await;
+    assert_eq!(effect(&house.stores, receipt("900", "o1", "success")).await, ReceiptEffect::Unmatched);
+    assert_eq!(house.stores.counts.unmatched_receipts().await.unwrap(), 1);
+}
+
+#[rstest]
+#[tokio::test]
+async fn nor_when_another_is_on_its_way_or_the_doubt_is_old(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    unknown(&house.stores, "o1").await;
+    leased(&house.stores, message("o1", at(2))).await;
+    assert_eq!(effect(&house.stores, receipt("900", "o1", "success")).await, ReceiptEffect::Unmatched);
+    unknown(&house.stores, "o2").await;
+    let late = NewCallback { received_at: at(2 * 86_400), ..receipt("901", "o2", "success") };
+    assert_eq!(effect(&house.stores, late).await, ReceiptEffect::Unmatched);
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_sender_is_remembered_with_the_callback(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    let users = &house.stores.users;
+    let says = |key: &str, seconds: i64, subscribed| NewCallback {
+        received_at: at(seconds),
+        user: seen("o1", subscribed),
+        ..callback(key)
+    };
+    house.stores.inbox.record(says("a", 10, Some(true))).await.unwrap();
+    house.stores.inbox.record(says("b", 20, None)).await.unwrap();
+    house.stores.inbox.record(says("c", 15, None)).await.unwrap();
+    let user = users.look_up("shop", &openid("o1")).await.unwrap().unwrap();
+    assert_eq!((user.first_seen_at, user.last_seen_at, user.subscribed), (at(10), at(20), Some(true)));
+    house.stores.inbox.record(says("d", 30, Some(false))).await.unwrap();
+    assert_eq!(users.look_up("shop", &openid("o1")).await.unwrap().unwrap().subscribed, Some(false));
+}

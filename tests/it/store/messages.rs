@@ -1,0 +1,177 @@
+//! `Messages`: pages, cancel, resolve.
+
+use rstest::rstest;
+use wxgate::domain::ids::{BatchId, MessageId};
+use wxgate::domain::message::{MessageFilter, NewMessage};
+use wxgate::domain::page::PageRequest;
+use wxgate::domain::settlement::Next;
+use wxgate::domain::state::{Lane, State};
+use wxgate::store::Stores;
+use wxgate::store::messages::Changed;
+
+use super::backend::Backend;
+use super::build::{HOLD, at, leased, look_up, message, settlement, to_queued, unknown};
+
+async fn ids(stores: &Stores, filter: MessageFilter) -> Vec<MessageId> {
+    let page = stores.messages.list(filter, PageRequest { limit: 200, after: None }).await.unwrap();
+    page.items.iter().map(|message| message.id).collect()
+}
+
+#[rstest]
+#[tokio::test]
+async fn pages_follow_each_other_newest_first(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    let mut expected = Vec::new();
+    for n in 0..7 {
+        let new = message("o1", at(n));
+        expected.insert(0, new.id);
+        house.stores.outbox.accept(new, None).await.unwrap();
+    }
+    let (mut found, mut after, mut sizes) = (Vec::new(), None, Vec::new());
+    loop {
+        let request = PageRequest { limit: 3, after };
+        let page = house.stores.messages.list(MessageFilter::default(), request).await.unwrap();
+        sizes.push(page.items.len());
+        found.extend(page.items.iter().map(|message| message.id));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((found, sizes), (expected, vec![3, 3, 1]));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_last_page_that_is_full_has_no_next(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    for n in 0..3 {
+        house.stores.outbox.accept(message("o1", at(n)), None).await.unwrap();
+    }
+    let request = PageRequest { limit: 3, after: None };
+    let page = house.stores.messages.list(MessageFilter::default(), request).await.unwrap();
+    assert_eq!((page.items.len(), page.next), (3, None));
+}
+
+#[rstest]
+#[tokio::test]
+async fn every_filter_filters(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    let batch = BatchId::generate(at(0));
+    let keep = |mut new: NewMessage, change: &dyn Fn(&mut NewMessage)| {
+        change(&mut new);
+        let id = new.id;
+        let outbox = house.stores.outbox.clone();
+        async move {
+            outbox.accept(new, None).await.unwrap();
+            id
+        }
+    };
+    let plain = keep(message("o1", at(0)), &|_| ()).await;
+    let other = keep(message("o2", at(300)), &|new| {
+        new.account = "other".into();
+        new.client = "front".into();
+        new.template_id = "TPL2".to_owned();
+        new.batch_id = Some(batch);
+        new.send_at = Some(at(900));
+    })
+    .await;
+    let all = MessageFilter::default;
+    let text = |text: &str| Some(text.to_owned());
+    for (filter, expected) in [
+        (all(), vec![other, plain]),
+        (MessageFilter { account: text("shop"), ..all() }, vec![plain]),
+        (MessageFilter { touser: text("o2"), ..all() }, vec![other]),
+        (MessageFilter { template_id: text("TPL2"), ..all() }, vec![other]),
+        (MessageFilter { client: text("crm"), ..all() }, vec![plain]),
+        (MessageFilter { batch_id: Some(batch), ..all() }, vec![other]),
+        (MessageFilter { state: Some(State::Scheduled), ..all() }, vec![other]),
+        (MessageFilter { state: Some(State::Queued), touser: text("o1"), ..all() }, vec![plain]),
+        (MessageFilter { created_after: Some(at(300)), ..all() }, vec![other]),
+        (MessageFilter { created_before: Some(at(300)), ..all() }, vec![plain]),
+        (MessageFilter { visible_accounts: Some(vec!["shop".to_owned(), "x".to_owned()]), ..all() }, vec![plain]),
+        (MessageFilter { visible_accounts: Some(Vec::new()), ..all() }, vec![]),
+        (MessageFilter { account: text("other"), visible_accounts: Some(vec!["shop".to_owned()]), ..all() }, vec![]),
+    ] {
+        assert_eq!(ids(&house.stores, filter.clone()).await, expected, "{filter:?}");
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn every_state_can_be_listed(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    let id = unknown(&house.stores, "o1").await;
+    let sending = leased(&house.stores, message("o2", at(0))).await.message_id;
+    for state in State::ALL {
+        let expected = match state {
+            State::Unknown => vec![id],
+            State::Sending => vec![sending],
+            _ => vec![],
+        };
+        let filter = MessageFilter { state: Some(state), ..MessageFilter::default() };
+        assert_eq!(ids(&house.stores, filter).await, expected, "{state:?}");
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn only_what_waits_is_canceled(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    let messages = &house.stores.messages;
+    let waiting = message("o1", at(0));
+    let id = waiting.id;
+    house.stores.outbox.accept(waiting, None).await.unwrap();
+    assert_eq!(messages.cancel(id, at(1)).await.unwrap(), Some(Changed { applied: true, state: State::Canceled }));
+    assert_eq!(messages.cancel(id, at(2)).await.unwrap(), Some(Changed { applied: false, state: State::Canceled }));
+    assert!(house.stores.queue.lease(Lane::Normal, 9, at(2), HOLD).await.unwrap().is_empty());
+
+    let sending = leased(&house.stores, message("o1", at(0))).await;
+    let id = sending.message_id;
+    assert_eq!(messages.cancel(id, at(1)).await.unwrap(), Some(Changed { applied: false, state: State::Sending }));
+    house.stores.queue.settle(sending, to_queued(at(5), Some(at(0))), at(1)).await.unwrap();
+    assert_eq!(messages.cancel(id, at(2)).await.unwrap(), Some(Changed { applied: true, state: State::Unknown }));
+    assert_eq!(look_up(&house.stores, id).await.state_reason.as_deref(), Some("canceled"));
+    assert_eq!(messages.cancel(MessageId::generate(at(0)), at(1)).await.unwrap(), None);
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn cancel_and_lease_never_both_win(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    for n in 0..20 {
+        let new = message("o1", at(n));
+        let id = new.id;
+        house.stores.outbox.accept(new, None).await.unwrap();
+        let (messages, queue) = (house.stores.messages.clone(), house.stores.queue.clone());
+        let cancel = tokio::spawn(async move { messages.cancel(id, at(50)).await.unwrap().unwrap().applied });
+        let lease = tokio::spawn(async move { queue.lease(Lane::Normal, 9, at(50), HOLD).await.unwrap().len() });
+        let (canceled, lent) = (cancel.await.unwrap(), lease.await.unwrap());
+        assert_eq!(usize::from(canceled) + lent, 1);
+        let expected = if canceled { State::Canceled } else { State::Sending };
+        assert_eq!(look_up(&house.stores, id).await.state, expected);
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn only_what_is_unknown_is_resolved(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    let messages = &house.stores.messages;
+    for state in [State::Sent, State::Failed] {
+        let id = unknown(&house.stores, "o1").await;
+        let odd = messages.resolve(id, State::Delivered, at(2)).await.unwrap();
+        assert_eq!(odd, Some(Changed { applied: false, state: State::Unknown }));
+        let changed = messages.resolve(id, state, at(2)).await.unwrap();
+        assert_eq!(changed, Some(Changed { applied: true, state }));
+        assert_eq!(look_up(&house.stores, id).await.state_reason.as_deref(), Some("operator"));
+        let again = messages.resolve(id, State::Failed, at(3)).await.unwrap();
+        assert_eq!(again, Some(Changed { applied: false, state }));
+    }
+    let lease = leased(&house.stores, message("o1", at(0))).await;
+    let id = lease.message_id;
+    let next = Next::Rejected { reason: "43004".to_owned() };
+    house.stores.queue.settle(lease, settlement(next), at(1)).await.unwrap();
+    let refused = messages.resolve(id, State::Sent, at(2)).await.unwrap();
+    assert_eq!(refused, Some(Changed { applied: false, state: State::Rejected }));
+}
