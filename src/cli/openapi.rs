@@ -12,7 +12,7 @@ pub(super) struct Openapi {}
 
 impl Openapi {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let document = crate::http::openapi::document().to_pretty_json().map_err(anyhow::Error::from)?;
+        let document = crate::http::openapi::openapi().to_pretty_json().map_err(anyhow::Error::from)?;
         Ok(say(document)?)
     }
 }

@@ -16,8 +16,8 @@ use crate::domain::ids::KeyId;
 use crate::domain::secret::Secret;
 use crate::store;
 
-/// Unknown key ids that are looked up in the store per second; beyond it they are refused unseen.
-const LOOK_UPS_PER_SECOND: u32 = 20;
+/// Key ids that nobody has which are looked up in the store per second; beyond it unknown ids are refused unseen.
+const STRANGERS_PER_SECOND: u32 = 20;
 const SECRET_BYTES: usize = 32;
 
 #[derive(Debug, thiserror::Error)]
@@ -54,12 +54,12 @@ struct Inner {
     stored: ArcSwap<KeyRing>,
     /// The store's version that `stored` shows; -1: none yet.
     seen_version: AtomicI64,
-    look_ups: LookUps,
+    strangers: Strangers,
 }
 
-/// Counts look-ups of unknown ids in the present second.
+/// Counts look-ups in vain of the present second.
 #[derive(Default)]
-struct LookUps {
+struct Strangers {
     second: AtomicI64,
     count: AtomicU32,
 }
@@ -72,7 +72,7 @@ impl Access {
             configured: ring_of(configured),
             stored: ArcSwap::default(),
             seen_version: AtomicI64::new(-1),
-            look_ups: LookUps::default(),
+            strangers: Strangers::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -88,11 +88,20 @@ impl Access {
         if let Some(keys) = self.inner.stored.load().get(id) {
             return admit(keys, &hash, now).ok_or(AccessError::Refused);
         }
-        if KeyId::parse(id).is_none() || !self.inner.look_ups.allow(now) {
+        if KeyId::parse(id).is_none() || !self.inner.strangers.may_ask(now) {
             return Err(AccessError::Refused);
         }
-        let key = self.inner.keys.look_up(id).await?.ok_or(AccessError::Refused)?;
-        admit(std::slice::from_ref(&key), &hash, now).ok_or(AccessError::Refused)
+        let Some(key) = self.inner.keys.look_up(id).await? else {
+            self.inner.strangers.count(now);
+            return Err(AccessError::Refused);
+        };
+        let caller = admit(std::slice::from_ref(&key), &hash, now).ok_or(AccessError::Refused)?;
+        self.inner.stored.rcu(|ring| {
+            let mut ring = KeyRing::clone(ring);
+            ring.insert(key.id.clone(), vec![key.clone()]);
+            ring
+        });
+        Ok(caller)
     }
 
     /// Looks whether the stored keys have changed and takes them over. → whether they had.
@@ -146,12 +155,17 @@ impl Access {
     }
 }
 
-impl LookUps {
-    fn allow(&self, now: Timestamp) -> bool {
+impl Strangers {
+    fn may_ask(&self, now: Timestamp) -> bool {
+        self.second.load(Ordering::Acquire) != now.as_seconds()
+            || self.count.load(Ordering::Acquire) < STRANGERS_PER_SECOND
+    }
+
+    fn count(&self, now: Timestamp) {
         if self.second.swap(now.as_seconds(), Ordering::AcqRel) != now.as_seconds() {
             self.count.store(0, Ordering::Release);
         }
-        self.count.fetch_add(1, Ordering::AcqRel) < LOOK_UPS_PER_SECOND
+        self.count.fetch_add(1, Ordering::AcqRel);
     }
 }
 
@@ -213,10 +227,13 @@ mod tests {
 
     #[test]
     fn unknown_ids_are_looked_up_only_so_often() {
-        let look_ups = LookUps::default();
+        let strangers = Strangers::default();
         let now = Timestamp::from_seconds(1);
-        let allowed = (0..100).filter(|_| look_ups.allow(now)).count();
-        assert_eq!(allowed, LOOK_UPS_PER_SECOND as usize);
-        assert!(look_ups.allow(Timestamp::from_seconds(2)));
+        for _ in 0..STRANGERS_PER_SECOND {
+            assert!(strangers.may_ask(now));
+            strangers.count(now);
+        }
+        assert!(!strangers.may_ask(now));
+        assert!(strangers.may_ask(Timestamp::from_seconds(2)));
     }
 }

@@ -46,7 +46,11 @@ impl Receive {
         let callback = self.callback_of(&account, body, &inbound, &kind);
         let reports: Vec<_> = callback.receipts.iter().map(|receipt| receipt.status.as_str()).collect();
         let reply = callback.reply.clone();
-        let reply = match self.inbox.record(callback).await? {
+        let recorded = self.inbox.record(callback).await;
+        if recorded.is_err() {
+            self.metrics.callback(&account.name, &kind, "failed");
+        }
+        let reply = match recorded? {
             Recorded::First { receipts } => {
                 self.metrics.callback(&account.name, &kind, "stored");
                 self.tell(&account, &reports, receipts);

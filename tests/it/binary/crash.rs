@@ -18,11 +18,7 @@ async fn five_hundred_messages_survive_a_kill_and_none_shows_twice() {
     // Slow enough that the kill meets messages queued, under way and answered but not settled.
     place.sandbox.set_fault(Fault::slow(20).on("/cgi-bin/message/template/send"));
     let program = place.start().await;
-    let ids: Vec<String> = stream::iter(0..MESSAGES)
-        .map(|n| accept(&program, n))
-        .buffer_unordered(64)
-        .collect()
-        .await;
+    let ids: Vec<String> = stream::iter(0..MESSAGES).map(|n| accept(&program, n)).buffer_unordered(64).collect().await;
     until("some are under way", async || place.sandbox.messages().len() > 60).await;
     let taken = place.sandbox.messages().len();
     program.kill();

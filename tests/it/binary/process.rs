@@ -38,8 +38,7 @@ impl Place {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let wechat = format!("http://{}", listener.local_addr().unwrap());
         let port = free_port();
-        let target =
-            CallbackTarget::safe(&format!("http://127.0.0.1:{port}/wechat/shop"), CALLBACK_TOKEN, AES_KEY);
+        let target = CallbackTarget::safe(&format!("http://127.0.0.1:{port}/wechat/shop"), CALLBACK_TOKEN, AES_KEY);
         let mut config = SandboxConfig::for_tests(Some(target));
         config.settings.receipts = Receipts::Automatic;
         config.settings.receipt_delay_ms = 20;
@@ -77,12 +76,8 @@ encoding_aes_key = "{AES_KEY}"
     /// Starts the program and waits until it answers.
     pub(super) async fn start(&self) -> Program {
         let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
-        let child = command(&self.config())
-            .arg("serve")
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("the program starts");
+        let child =
+            command(&self.config()).arg("serve").stdout(Stdio::null()).stderr(log).spawn().expect("the program starts");
         let program = Program {
             child,
             url: format!("http://127.0.0.1:{}", self.port),

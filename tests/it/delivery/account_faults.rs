@@ -41,7 +41,8 @@ async fn a_breaker_opens_when_wechat_is_out_of_reach_and_nothing_is_lost() {
         ids.push(app.send_async(&format!("oOUTAGE{n}")).await.field("message_id"));
         app.app.settled().await;
     }
-    let tried = app.metric(r#"wxgate_wechat_requests_total{account="shop",api="template_send",errcode="garbage"}"#).await;
+    let tried =
+        app.metric(r#"wxgate_wechat_requests_total{account="shop",api="template_send",errcode="garbage"}"#).await;
     assert!(tried < 30.0, "the breaker spares the rest: {tried}");
     app.sandbox.clear_faults();
     for _ in 0..20 {

@@ -65,7 +65,8 @@ async fn what_has_not_begun_can_be_canceled_and_what_has_cannot() {
 
 #[tokio::test]
 async fn urgent_messages_go_first() {
-    let app = TestApp::start_with(Setup { config: "\n[queue]\nconcurrency = 1\n".to_owned(), ..Setup::default() }).await;
+    let app =
+        TestApp::start_with(Setup { config: "\n[queue]\nconcurrency = 1\n".to_owned(), ..Setup::default() }).await;
     let at = app.clock.now().plus(Duration::from_secs(60));
     for (touser, priority) in [("oBULK", "bulk"), ("oNORMAL", "normal"), ("oURGENT", "urgent")] {
         let mut body = order_notice(touser);

@@ -103,7 +103,7 @@ pub(crate) fn to_sent(msgid: Option<&str>) -> Settlement {
 }
 
 pub(crate) fn to_queued(due_at: Timestamp, doubtful_since: Option<Timestamp>) -> Settlement {
-    settlement(Next::Queued { due_at, reason: "busy".to_owned(), tries: 1, doubtful_since })
+    settlement(Next::Queued { due_at, reason: "busy".to_owned(), tries: 1, doubtful_since, busy_since: None })
 }
 
 /// A callback without effects, received at 5 s.
