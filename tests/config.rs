@@ -1,8 +1,11 @@
 //! The program as the shell sees it: environment, exit codes, what is printed where. Each test starts the real binary.
-#![expect(clippy::unwrap_used, reason = "a broken test environment may end the test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a broken test environment may end the test")]
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 /// `wxgate` in an empty environment and folder, but for these variables.
@@ -107,4 +110,50 @@ fn beyond_loopback_the_gateway_wants_a_key_first() {
     let output = run(&folder, &["serve"], &[("WXGATE__SERVER__LISTEN", "0.0.0.0:0")]);
     assert_eq!(output.status.code(), Some(2));
     assert!(texts(&output).1.contains("wxgate key create"), "{output:?}");
+}
+
+/// Ends the program when the test ends, however it ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What one of the printed commands answers, as JSON.
+fn shell(command: &str) -> serde_json::Value {
+    let output = Command::new("sh").args(["-c", command]).output().unwrap();
+    let (out, err) = texts(&output);
+    serde_json::from_str(&out).unwrap_or_else(|_| panic!("{command}\nanswered {out} {err}"))
+}
+
+/// Needs `curl`, as the reader of the banner does.
+#[test]
+fn the_three_commands_that_dev_prints_work() {
+    let folder = TempDir::new().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wxgate"));
+    command.args(["dev", "--listen", "127.0.0.1:0", "--sandbox-listen", "127.0.0.1:0"]).env_clear();
+    command.env("TMPDIR", folder.path()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut dev = Running(command.spawn().unwrap());
+    let lines = BufReader::new(dev.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let banner: Vec<String> = lines.take_while(|line| !line.contains("Ctrl-C")).collect();
+    let commands: Vec<String> = banner
+        .split(|line| line.is_empty())
+        .filter(|block| block.first().is_some_and(|line| line.starts_with("curl ")))
+        .map(|block| block.join("\n"))
+        .collect();
+    assert_eq!(commands.len(), 3, "{banner:#?}");
+
+    let sent = shell(&commands[0]);
+    assert_eq!((&sent["state"], &sent["errcode"]), (&"sent".into(), &0.into()), "{sent}");
+    let answered = shell(&commands[1]);
+    assert!(answered["decrypted_reply"].as_str().unwrap().contains("wxgate"), "{answered}");
+    let read = shell(&commands[2]);
+    assert_eq!(read["data"][0]["message_id"], sent["message_id"], "{read}");
+
+    kill(Pid::from_raw(i32::try_from(dev.0.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(dev.0.wait().unwrap().code(), Some(0));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the data is gone");
 }

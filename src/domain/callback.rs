@@ -47,7 +47,7 @@ pub enum Recorded {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReceiptEffect {
     /// It settled this message.
-    Settled { message_id: MessageId, state: State },
+    Settled { message_id: MessageId, state: State, reason: Option<String>, msgid: String },
     /// The message was final already: the first receipt wins.
     AlreadyFinal { message_id: MessageId },
     /// No message has this `msgid` yet: kept until one does.

@@ -44,6 +44,7 @@ impl Timer {
         report("stored keys cannot be read", self.access.refresh().await);
         if count % HOURLY == 0 {
             report("old idempotency keys cannot be forgotten", self.sweep.forget_keys().await);
+            report("what is older than its retention cannot be deleted", self.sweep.forget().await);
         }
     }
 }
