@@ -157,7 +157,7 @@ fn reply_to(replies: &Replies, inbound: &Inbound) -> Option<Reply> {
 fn user_seen(inbound: &Inbound) -> Option<UserSeen> {
     let subscribed = match &inbound.kind {
         Kind::Event(Event::Subscribe { .. }) => Some(true),
-        Kind::Event(Event::Unsubscribe { .. }) => Some(false),
+        Kind::Event(Event::Unsubscribe) => Some(false),
         Kind::Event(event) if !is_by_user(event) => return None,
         Kind::Other => return None,
         Kind::Message { .. } | Kind::Event(_) => None,
