@@ -75,6 +75,7 @@ impl App {
             client: client.clone(),
             kept: stores.tokens.clone(),
             shared: shared.clone(),
+            call_limit: config.wechat.timeout,
             clock: clock.clone(),
             metrics: metrics.clone(),
         };
