@@ -33,10 +33,12 @@ pub trait Queue: Send + Sync {
 
     /// Ends the lease: attempts appended, state, reason and next date in one write. Never refused as overloaded: it waits.
     ///
-    /// A `Sent` whose `msgid` has an unmatched receipt goes straight to `delivered`/`undelivered` and uses that
-    /// receipt up. A `Queued` with `doubtful_since`, an `Unknown`, and a `Sent` without `msgid` are in doubt: when exactly one
-    /// unmatched final receipt came for the same account and openid since the doubt began, and no other message of them
-    /// is in doubt or `sending`, that receipt settles the message. The history tells both steps.
+    /// A `Sent` whose `msgid` has an unmatched receipt of the same user goes straight to `delivered`/`undelivered` and uses
+    /// that receipt up. A `Queued` with `doubtful_since`, an `Unknown`, and a `Sent` without `msgid` are in doubt; so is a `Sent`
+    /// of a lease with `doubtful_since` when nothing waits for its `msgid`, which may not be the first attempt's (the doubt is
+    /// kept for a later receipt). When exactly one unmatched final receipt of a template message came for the same account and
+    /// openid since the doubt began, and no other message of them is in doubt or `sending`, that receipt settles the message.
+    /// The history tells both steps.
     /// A row that `rescue` took back meanwhile (`queued` or `unknown`, reason `crash`) and nobody leased since is settled all
     /// the same: its result is known after all. Otherwise, when the generation is not current, nothing is written and
     /// `applied` is false.
@@ -45,7 +47,7 @@ pub trait Queue: Send + Sync {
     /// Takes back what died with its holder: every `sending` row that was not leased by this process, or whose lease ended
     /// before `now`. Each becomes, at most `limit` at a time:
     /// - `queued`, due now, `doubtful_since` = when its lease began (if not set before), when `on_unknown` is `retry`
-    ///   and the doubt is younger than `window`;
+    ///   and the doubt is younger than `window` (a doubt from the future is not: the clock was set back);
     /// - `unknown`, reason `crash`, otherwise;
     /// - `delivered` or `undelivered`, when a receipt settles it as in `settle`.
     ///
@@ -62,8 +64,8 @@ pub trait Queue: Send + Sync {
     /// Reason `expired`. At most `limit`; returns their ids.
     async fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<(MessageId, State)>, Error>;
 
-    /// The earliest due date of any `scheduled` or `queued` row of the `open` accounts: when to look again. It may have passed although `lease` gives
-    /// nothing (the row has expired and waits for `expire`), so a poller keeps a least interval.
+    /// The earliest due date of any `scheduled` or `queued` row of the `open` accounts: when to look again. It may have
+    /// passed although `lease` gives nothing (the row has expired and waits for `expire`), so a poller keeps a least interval.
     async fn next_due(&self, open: &[OpenAccount]) -> Result<Option<Timestamp>, Error>;
 }
 
