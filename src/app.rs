@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,11 +22,12 @@ use crate::services::accept::Accept;
 use crate::services::access::{Access, KeyRequest};
 use crate::services::accounts::Accounts;
 use crate::services::breaker::Breakers;
-use crate::services::dispatch::Dispatch;
+use crate::services::dispatch::{Dispatch, Running};
 use crate::services::health::Health;
 use crate::services::outcomes::Outcomes;
 use crate::services::receive::Receive;
 use crate::services::reports::Reports;
+use crate::services::slots::Slots;
 use crate::services::sweep::Sweep;
 use crate::services::tokens::{TokenDoors, Tokens};
 use crate::services::users::Users;
@@ -48,8 +48,7 @@ pub struct App {
     timer: Timer,
     access: Access,
     metrics: Metrics,
-    permits: Arc<Semaphore>,
-    concurrency: usize,
+    slots: Slots,
     tasks: TaskTracker,
     stopping: CancellationToken,
 }
@@ -76,14 +75,15 @@ impl App {
             client: client.clone(),
             kept: stores.tokens.clone(),
             shared: shared.clone(),
+            call_limit: config.wechat.timeout,
             clock: clock.clone(),
             metrics: metrics.clone(),
         };
         let tokens = Tokens::new(&accounts, &config.token, &doors);
         let outcomes = Outcomes::default();
-        let permits = Arc::new(Semaphore::new(config.queue.concurrency));
-        let wake = Arc::new(Notify::new());
+        let slots = Slots::new(config.queue.concurrency);
         let tasks = TaskTracker::new();
+        let running = Running::default();
         let stopping = CancellationToken::new();
         let dispatch = Dispatch {
             queue: stores.queue.clone(),
@@ -92,6 +92,7 @@ impl App {
             client,
             breakers: Breakers::new(config.queue.breaker_failures, config.queue.breaker_open),
             outcomes: outcomes.clone(),
+            running: running.clone(),
             rules: RetryRules { backoff: config.queue.backoff, max_attempts: config.queue.max_attempts },
             call_limit: config.wechat.timeout,
             clock: clock.clone(),
@@ -105,8 +106,7 @@ impl App {
             tokens: tokens.clone(),
             dispatch: dispatch.clone(),
             outcomes: outcomes.clone(),
-            permits: permits.clone(),
-            wake: wake.clone(),
+            slots: slots.clone(),
             tasks: tasks.clone(),
             stopping: stopping.clone(),
             clock: clock.clone(),
@@ -116,18 +116,22 @@ impl App {
         let worker = Worker {
             queue: stores.queue.clone(),
             dispatch,
-            permits: permits.clone(),
-            wake: wake.clone(),
+            slots: slots.clone(),
             tasks: tasks.clone(),
             clock: clock.clone(),
             hold: config.queue.lease,
+            turns: Arc::default(),
         };
         let access = Access::open(stores.keys.clone(), config.clients.clone(), clock.clone());
         let sweep = Sweep {
             queue: stores.queue.clone(),
             outbox: stores.outbox.clone(),
+            messages: stores.messages.clone(),
+            inbox: stores.inbox.clone(),
+            retention: config.retention,
             outcomes: outcomes.clone(),
-            wake,
+            running,
+            slots: slots.clone(),
             clock: clock.clone(),
         };
         let timer = Timer { tokens: tokens.clone(), sweep, access: access.clone() };
@@ -156,9 +160,8 @@ impl App {
             api: Arc::new(config.api),
             callback: Arc::new(config.callback),
         };
-        let concurrency = config.queue.concurrency;
         let server = config.server;
-        Ok(Self { server, stores, state, worker, timer, access, metrics, permits, concurrency, tasks, stopping })
+        Ok(Self { server, stores, state, worker, timer, access, metrics, slots, tasks, stopping })
     }
 
     /// An admin key, made and stored now, when no key that works exists yet.
@@ -202,9 +205,7 @@ impl App {
 
     /// Returns when no attempt is under way.
     pub async fn settled(&self) {
-        let all = u32::try_from(self.concurrency).unwrap_or(u32::MAX);
-        // Closed never happens; then nothing is under way either.
-        let _ = self.permits.acquire_many(all).await;
+        self.slots.all_free().await;
     }
 
     /// Serves until `stop.soft` fires, then finishes what is under way within `server.shutdown_grace` or until `stop.hard`.
@@ -214,8 +215,10 @@ impl App {
             None => None,
         };
         let beside = TaskTracker::new();
-        beside.spawn(self.timer.clone().run(stop.soft.clone()));
-        beside.spawn(self.worker.clone().run(stop.soft.clone()));
+        let failed = CancellationToken::new();
+        let (timer, worker) = (self.timer.clone(), self.worker.clone());
+        watch_over(&beside, "the timer", timer.run(stop.soft.clone()), &stop, &failed);
+        watch_over(&beside, "the worker", worker.run(stop.soft.clone()), &stop, &failed);
         tokio::spawn(keep_the_grace(stop.clone(), self.stopping.clone(), self.server.shutdown_grace));
         if let Some(listener) = metrics_listener {
             let (server, metrics, stop) = (self.server.clone(), self.metrics.clone(), stop.clone());
@@ -227,11 +230,12 @@ impl App {
                 }
             });
         }
-        http::server::serve(listener, self.router(), &self.server, &self.metrics, stop.soft.clone(), stop.hard.clone())
-            .await
-            .context("the listener cannot be used")?;
+        let (soft, hard) = (stop.soft.clone(), stop.hard.clone());
+        let served = http::server::serve(listener, self.router(), &self.server, &self.metrics, soft, hard).await;
         stop.soft.cancel();
         self.drain(&stop, beside).await;
+        served.context("the listener cannot be used")?;
+        anyhow::ensure!(!failed.is_cancelled(), "a part of the gateway broke down: the log tells which");
         Ok(())
     }
 
@@ -240,8 +244,9 @@ impl App {
         beside.close();
         self.tasks.close();
         let ended = async {
-            self.tasks.wait().await;
+            // First whoever starts attempts, then the attempts.
             beside.wait().await;
+            self.tasks.wait().await;
         };
         tokio::select! {
             () = ended => tracing::info!("every attempt under way has ended"),
@@ -251,6 +256,26 @@ impl App {
         }
         self.stores.close().await;
     }
+}
+
+/// Runs a part that the gateway cannot do without: when it breaks down, the gateway stops in good order rather than accept
+/// what it would not send.
+fn watch_over(
+    beside: &TaskTracker,
+    what: &'static str,
+    part: impl Future<Output = ()> + Send + 'static,
+    stop: &Stop,
+    failed: &CancellationToken,
+) {
+    let task = tokio::spawn(part);
+    let (soft, failed) = (stop.soft.clone(), failed.clone());
+    beside.spawn(async move {
+        if task.await.is_err() {
+            tracing::error!("{what} broke down: the gateway stops");
+            failed.cancel();
+            soft.cancel();
+        }
+    });
 }
 
 /// From the soft stop on nothing new is accepted; when the grace is over, the hard stop follows.

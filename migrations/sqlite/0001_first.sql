@@ -34,14 +34,15 @@ CREATE TABLE messages (
     history          TEXT    NOT NULL
 ) STRICT;
 
-CREATE INDEX messages_due ON messages (lane, due_at) WHERE state IN ('scheduled', 'queued');
+CREATE INDEX messages_due ON messages (lane, account, due_at) WHERE state IN ('scheduled', 'queued');
 CREATE INDEX messages_expiry ON messages (expires_at) WHERE state IN ('scheduled', 'queued');
 CREATE INDEX messages_lease ON messages (lease_until, lease_boot) WHERE state = 'sending';
 CREATE INDEX messages_msgid ON messages (account, msgid) WHERE msgid IS NOT NULL;
-CREATE INDEX messages_doubt ON messages (account, touser)
-    WHERE state = 'unknown' OR (state = 'queued' AND doubtful_since IS NOT NULL) OR (state = 'sent' AND msgid IS NULL);
+CREATE INDEX messages_doubt ON messages (account, touser, doubtful_since)
+    WHERE doubtful_since IS NOT NULL AND state IN ('queued', 'unknown', 'sent');
 CREATE INDEX messages_trouble ON messages (state, id)
     WHERE state = 'undelivered' OR state = 'rejected' OR state = 'unknown' OR state = 'failed' OR state = 'expired';
+CREATE INDEX messages_account ON messages (account, id);
 CREATE INDEX messages_touser ON messages (touser, id);
 CREATE INDEX messages_batch ON messages (batch_id, id) WHERE batch_id IS NOT NULL;
 
@@ -60,19 +61,14 @@ CREATE INDEX idempotency_age ON idempotency (created_at);
 CREATE TABLE callbacks (
     id          TEXT    NOT NULL UNIQUE,
     account     TEXT    NOT NULL,
+    dedupe_key  TEXT    NOT NULL,
     kind        TEXT    NOT NULL,
     openid      TEXT,
     body        TEXT    NOT NULL,
     reply       TEXT,
-    received_at INTEGER NOT NULL
+    received_at INTEGER NOT NULL,
+    UNIQUE (account, dedupe_key)
 ) STRICT;
-
-CREATE TABLE callback_keys (
-    account     TEXT NOT NULL,
-    dedupe_key  TEXT NOT NULL,
-    callback_id TEXT NOT NULL,
-    PRIMARY KEY (account, dedupe_key)
-) STRICT, WITHOUT ROWID;
 
 CREATE TABLE receipts (
     id          INTEGER PRIMARY KEY,
@@ -83,7 +79,8 @@ CREATE TABLE receipts (
     reason      TEXT,
     received_at INTEGER NOT NULL,
     callback_id TEXT    NOT NULL,
-    message_id  TEXT
+    message_id  TEXT,
+    is_template INTEGER NOT NULL
 ) STRICT;
 
 CREATE INDEX receipts_unmatched_msgid ON receipts (account, msgid) WHERE message_id IS NULL AND status <> 'other';

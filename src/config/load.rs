@@ -8,7 +8,7 @@ use super::http::{ApiConfig, CallbackConfig, ServerConfig};
 use super::origin::{ConfigError, ConfigErrors};
 use super::queue::QueueConfig;
 use super::read::{Findings, Section};
-use super::store::{RedisConfig, SecretsConfig, StoreConfig};
+use super::store::{RedisConfig, RetentionConfig, SecretsConfig, StoreConfig};
 use super::telemetry::TelemetryConfig;
 use super::tree::{self, Table};
 use super::wechat::{TokenConfig, WechatConfig};
@@ -76,12 +76,28 @@ fn read(settings: Table, findings: &RefCell<Findings>) -> Config {
     let queue = with(&mut root, "queue", |section| QueueConfig::read(section, &wechat));
     let callback = with(&mut root, "callback", CallbackConfig::read);
     let token = with(&mut root, "token", TokenConfig::read);
+    let retention = with(&mut root, "retention", RetentionConfig::read);
     let telemetry = with(&mut root, "telemetry", TelemetryConfig::read);
     let accounts = accounts::read(&mut root, &wechat);
     let clients = clients::read(&mut root, &accounts);
     root.close();
     let notes = super::notes::Notes::default();
-    Config { server, api, callback, store, redis, secrets, queue, wechat, token, telemetry, accounts, clients, notes }
+    Config {
+        server,
+        api,
+        callback,
+        store,
+        redis,
+        secrets,
+        queue,
+        wechat,
+        token,
+        retention,
+        telemetry,
+        accounts,
+        clients,
+        notes,
+    }
 }
 
 fn with<T>(root: &mut Section<'_>, key: &str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {

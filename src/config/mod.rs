@@ -42,6 +42,7 @@ pub struct Config {
     pub queue: queue::QueueConfig,
     pub wechat: wechat::WechatConfig,
     pub token: wechat::TokenConfig,
+    pub retention: store::RetentionConfig,
     pub telemetry: telemetry::TelemetryConfig,
     pub accounts: Vec<Arc<Account>>,
     /// From `[clients.<name>]`; the key id is the client's name. Keys of one client share their id.

@@ -1,6 +1,7 @@
-//! `[storage]`, `[redis]` and `[secrets]`.
+//! `[storage]`, `[redis]`, `[secrets]` and `[retention]`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -127,5 +128,23 @@ mod tests {
             assert!(parse_sqlite_url(text).is_err(), "{text}");
         }
         assert!(parse_sqlite_url("postgres://db/wxgate").unwrap_err().contains("SQLite only"));
+    }
+}
+
+/// How long what has ended is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetentionConfig {
+    pub messages: Duration,
+    pub callbacks: Duration,
+}
+
+impl RetentionConfig {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let day = Duration::from_secs(24 * 3600);
+        // Receipts come within a day, idempotency keys are kept for seven: neither may outlive its message.
+        Self {
+            messages: section.span("messages", 8 * day..=3660 * day),
+            callbacks: section.span("callbacks", 2 * day..=3660 * day),
+        }
     }
 }

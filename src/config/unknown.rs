@@ -6,7 +6,7 @@ use super::origin::{ConfigError, Origin};
 const LATER: [&str; 7] = [
     "auth",
     "limits",
-    "retention",
+    "retention.events",
     "webhooks",
     "accounts.*.daily_quota",
     "accounts.*.relay",

@@ -1,5 +1,7 @@
 //! A verified request from WeChat, as `Inbox::record` keeps it.
 
+use std::fmt;
+
 use super::clock::Timestamp;
 use super::ids::{CallbackId, MessageId};
 use super::receipt::Receipt;
@@ -7,7 +9,7 @@ use super::secret::Openid;
 use super::state::State;
 
 /// A callback to be kept. It is verified, decrypted and parsed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewCallback {
     pub id: CallbackId,
     pub account: String,
@@ -26,6 +28,21 @@ pub struct NewCallback {
     pub user: Option<UserSeen>,
 }
 
+/// What people write, and what they are answered, never reaches a log.
+impl fmt::Debug for NewCallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewCallback")
+            .field("id", &self.id)
+            .field("account", &self.account)
+            .field("kind", &self.kind)
+            .field("openid", &self.openid)
+            .field("received_at", &self.received_at)
+            .field("receipts", &self.receipts)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A sign of life of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserSeen {
@@ -35,7 +52,7 @@ pub struct UserSeen {
 }
 
 /// What `Inbox::record` did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Recorded {
     /// Kept now, with its effects.
     First { receipts: Vec<ReceiptEffect> },
@@ -43,15 +60,48 @@ pub enum Recorded {
     Seen { reply: Option<String> },
 }
 
+impl fmt::Debug for Recorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::First { receipts } => f.debug_struct("First").field("receipts", receipts).finish(),
+            Self::Seen { reply } => f.debug_struct("Seen").field("has_reply", &reply.is_some()).finish(),
+        }
+    }
+}
+
 /// What one receipt did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReceiptEffect {
     /// It settled this message.
-    Settled { message_id: MessageId, state: State },
+    Settled { message_id: MessageId, state: State, reason: Option<String>, msgid: String },
     /// The message was final already: the first receipt wins.
     AlreadyFinal { message_id: MessageId },
     /// No message has this `msgid` yet: kept until one does.
     Unmatched,
     /// Its status says neither success nor failure.
     NotFinal,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_write_and_are_answered_is_not_shown() {
+        let callback = NewCallback {
+            id: CallbackId::generate(Timestamp::from_seconds(1)),
+            account: "shop".to_owned(),
+            dedupe_key: "Alice/1".to_owned(),
+            kind: "text".to_owned(),
+            openid: None,
+            body: "<xml>Alice</xml>".to_owned(),
+            reply: Some("hello Alice".to_owned()),
+            received_at: Timestamp::from_seconds(1),
+            receipts: Vec::new(),
+            user: None,
+        };
+        let seen = Recorded::Seen { reply: callback.reply.clone() };
+        let shown = format!("{callback:?} {seen:?}");
+        assert!(!shown.contains("Alice") && shown.contains(&callback.id.to_string()), "{shown}");
+    }
 }

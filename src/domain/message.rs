@@ -1,5 +1,6 @@
 //! A message: as it is accepted, as it is lent to a worker, as it is read back.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub struct IdempotencyKey {
 }
 
 /// What `Outbox::accept` keeps. Everything is checked; nothing is looked up later.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewMessage {
     pub id: MessageId,
     pub account: Arc<str>,
@@ -46,7 +47,7 @@ pub struct NewMessage {
 }
 
 /// A message lent to one task until `until`. Only the holder of the current generation may settle it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Lease {
     pub message_id: MessageId,
     /// Grows by one with each lease of this message.
@@ -90,8 +91,59 @@ impl NewMessage {
     }
 }
 
+// What a message says never reaches a log: `Debug` tells which message it is and where it stands, and no more.
+
+impl fmt::Debug for NewMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewMessage")
+            .field("id", &self.id)
+            .field("account", &self.account)
+            .field("client", &self.client)
+            .field("touser", &self.touser)
+            .field("lane", &self.lane)
+            .field("created_at", &self.created_at)
+            .field("send_at", &self.send_at)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("message_id", &self.message_id)
+            .field("generation", &self.generation)
+            .field("until", &self.until)
+            .field("account", &self.account)
+            .field("touser", &self.touser)
+            .field("lane", &self.lane)
+            .field("tries", &self.tries)
+            .field("doubtful_since", &self.doubtful_since)
+            .field("busy_since", &self.busy_since)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("id", &self.id)
+            .field("account", &self.account)
+            .field("client", &self.client)
+            .field("touser", &self.touser)
+            .field("lane", &self.lane)
+            .field("state", &self.state)
+            .field("state_reason", &self.state_reason)
+            .field("msgid", &self.msgid)
+            .field("created_at", &self.created_at)
+            .field("updated_at", &self.updated_at)
+            .field("next_attempt_at", &self.next_attempt_at)
+            .field("history", &self.history)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A message as it is read back.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Message {
     pub id: MessageId,
     pub account: String,
@@ -132,4 +184,59 @@ pub struct MessageFilter {
     pub client: Option<String>,
     pub created_after: Option<Timestamp>,
     pub created_before: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_message_says_is_not_shown() {
+        let new = NewMessage {
+            id: MessageId::generate(Timestamp::from_seconds(1)),
+            account: "shop".into(),
+            client: "crm".into(),
+            touser: Openid::parse("oTEST000000000000000000000001").unwrap(),
+            template_id: "T".to_owned(),
+            body: "dear Alice".to_owned(),
+            client_msg_id: "1".to_owned(),
+            lane: Lane::Normal,
+            on_unknown: OnUnknown::Retry,
+            created_at: Timestamp::from_seconds(1),
+            send_at: None,
+            expires_at: Timestamp::from_seconds(2),
+            metadata: Some("{\"name\":\"Alice\"}".to_owned()),
+            retry_of: None,
+            batch_id: None,
+            idempotency: None,
+            trace: None,
+        };
+        let read = Message {
+            id: new.id,
+            account: "shop".to_owned(),
+            client: "crm".to_owned(),
+            touser: new.touser.clone(),
+            template_id: new.template_id.clone(),
+            body: new.body.clone(),
+            client_msg_id: new.client_msg_id.clone(),
+            lane: new.lane,
+            on_unknown: new.on_unknown,
+            state: State::Queued,
+            state_reason: None,
+            msgid: None,
+            created_at: new.created_at,
+            updated_at: new.created_at,
+            send_at: None,
+            expires_at: new.expires_at,
+            next_attempt_at: None,
+            metadata: new.metadata.clone(),
+            retry_of: None,
+            batch_id: None,
+            attempts: Vec::new(),
+            history: Vec::new(),
+        };
+        let shown = format!("{new:?} {:?} {read:?}", new.first_lease(Duration::from_secs(1)));
+        assert!(!shown.contains("Alice") && !shown.contains("oTEST0"), "{shown}");
+        assert_eq!(shown.matches(&new.id.to_string()).count(), 3, "{shown}");
+    }
 }

@@ -8,6 +8,8 @@ pub struct Receipt {
     pub msgid: String,
     pub openid: Openid,
     pub status: ReceiptStatus,
+    /// It reports a template message: only such a receipt may settle a message whose `msgid` is not known.
+    pub is_template: bool,
 }
 
 /// The `Status` text, read.

@@ -94,6 +94,17 @@ impl Breakers {
         }
     }
 
+    /// How many messages of the account may be taken up now: none while its line is open or being probed, one to probe.
+    /// Asks only; `permit` decides.
+    pub fn room(&self, account: &Arc<str>, now: Timestamp) -> usize {
+        let lines = self.lines();
+        let Some(Line { open_until: Some(open_until), probing_since, .. }) = lines.get(account) else {
+            return usize::MAX;
+        };
+        let is_probing = probing_since.is_some_and(|since| now < since.plus(self.pause));
+        usize::from(now >= *open_until && !is_probing)
+    }
+
     /// How many failures came in a row: the pace of retries follows it.
     pub fn failures(&self, account: &Arc<str>) -> u32 {
         self.lines().get(account).map_or(0, |line| line.failures_in_a_row)
@@ -124,7 +135,9 @@ mod tests {
         }
         breakers.failed(&shop, at(0));
         assert_eq!(breakers.permit(&shop, at(3)), Permit::Wait { until: at(4) });
+        assert_eq!((breakers.room(&shop, at(3)), breakers.room(&shop, at(4))), (0, 1));
         assert_eq!(breakers.permit(&shop, at(4)), Permit::Go, "the probe");
+        assert_eq!(breakers.room(&shop, at(4)), 0);
         assert_eq!(breakers.permit(&shop, at(4)), Permit::Wait { until: at(5) }, "the others wait for it");
         breakers.failed(&shop, at(4));
         assert_eq!(breakers.permit(&shop, at(5)), Permit::Wait { until: at(12) }, "twice as long");

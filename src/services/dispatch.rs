@@ -1,12 +1,15 @@
 //! Station 5 and 6: take a lease to WeChat, judge what came of it, settle.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::domain::account::Account;
 use crate::domain::attempt::{Attempt, AttemptOutcome};
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::ids::MessageId;
 use crate::domain::message::Lease;
+use crate::domain::retry::Backoff;
 use crate::domain::settlement::{Next, Settlement};
 use crate::domain::state::State;
 use crate::domain::token::AccessToken;
@@ -14,16 +17,16 @@ use crate::services::accounts::Accounts;
 use crate::services::breaker::{Breakers, Permit};
 use crate::services::outcomes::{Outcomes, Progress};
 use crate::services::tokens::{TokenError, Tokens};
-use crate::services::verdict::{RetryRules, Situation, Verdict};
-use crate::store;
+use crate::services::verdict::{RetryRules, Situation, Verdict, past_window};
+use crate::store::{self, OpenAccount};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::wechat::{CallError, WechatClient, errcode_label};
 use crate::wechat::answer::Answer;
 
 /// Room between the longest call and the end of a lease.
 const LEASE_MARGIN: Duration = Duration::from_secs(2);
-/// How long a settlement is tried again when the store is away, before the lease is left to be rescued.
-const SETTLE_PAUSES_MS: [u64; 6] = [50, 200, 500, 1_000, 2_000, 4_000];
+/// The pauses between two tries to keep a result while the store is away.
+const SETTLE_PAUSE: Backoff = Backoff { base: Duration::from_millis(50), max: Duration::from_secs(5) };
 
 /// Is a caller waiting for this very attempt?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,38 @@ pub struct Dispatch {
     pub call_limit: Duration,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
+    pub running: Running,
+}
+
+/// The messages under way in this process: however old their leases, they are no orphans. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Running(Arc<Mutex<HashSet<MessageId>>>);
+
+/// A message's place among the running; leaving it takes the message out, also when its task panics.
+struct Place<'a> {
+    running: &'a Running,
+    id: MessageId,
+}
+
+impl Running {
+    pub fn list(&self) -> Vec<MessageId> {
+        self.set().iter().copied().collect()
+    }
+
+    fn enter(&self, id: MessageId) -> Place<'_> {
+        self.set().insert(id);
+        Place { running: self, id }
+    }
+
+    fn set(&self) -> MutexGuard<'_, HashSet<MessageId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.running.set().remove(&self.id);
+    }
 }
 
 /// The attempts of one lease so far.
@@ -70,9 +105,20 @@ impl Dispatch {
         if lease.tries == 0 && lease.generation == 1 {
             self.metrics.accept_to_attempt(self.clock.now().since(lease.created_at));
         }
+        let _place = self.running.enter(lease.message_id);
         let mut trip = Trip { lease, attempts: Vec::new(), renewed: false };
         let next = self.travel(&mut trip, audience).await;
         self.settle(trip, next).await
+    }
+
+    /// The accounts that messages can be sent for now, and how many: what the worker takes up.
+    pub fn open_accounts(&self) -> Vec<OpenAccount> {
+        let now = self.clock.now();
+        let rooms = self.accounts.iter().map(|account| {
+            let room = if self.tokens.can_send(&account.name) { self.breakers.room(&account.name, now) } else { 0 };
+            OpenAccount { name: account.name.clone(), room }
+        });
+        rooms.filter(|account| account.room > 0).collect()
     }
 
     async fn travel(&self, trip: &mut Trip, audience: Audience) -> Next {
@@ -156,6 +202,9 @@ impl Dispatch {
                 None => Next::Expired { reason },
             });
         }
+        if let Some(stop) = past_window(&trip.lease, now) {
+            return Some(stop);
+        }
         if now.plus(self.call_limit + LEASE_MARGIN) > trip.lease.until {
             return Some(self.rules.wait(self.situation(trip, now), now, "lease_too_short".to_owned()));
         }
@@ -174,7 +223,8 @@ impl Dispatch {
         let is_account_fault = errcode.is_some_and(|code| {
             crate::wechat::errcode::class_on_token_call(code) == crate::wechat::errcode::Class::PermanentAccount
         });
-        if is_account_fault && audience == Audience::Caller && trip.lease.doubtful_since.is_none() {
+        let is_heard = audience == Audience::Caller && self.outcomes.is_awaited(trip.lease.message_id);
+        if is_account_fault && is_heard && trip.lease.doubtful_since.is_none() {
             return Next::Rejected { reason: "account_refused".to_owned() };
         }
         if !is_account_fault {
@@ -210,49 +260,46 @@ impl Dispatch {
 
     async fn settle(&self, trip: Trip, next: Next) -> State {
         let id = trip.lease.message_id;
-        let (reason, msgid, next_attempt_at) = match &next {
-            Next::Sent { msgid } => (None, msgid.clone(), None),
-            Next::Queued { due_at, reason, .. } => (Some(reason.clone()), None, Some(*due_at)),
-            Next::Rejected { reason }
-            | Next::Unknown { reason }
-            | Next::Failed { reason }
-            | Next::Expired { reason } => (Some(reason.clone()), None, None),
+        let due_at = match &next {
+            Next::Queued { due_at, .. } => Some(*due_at),
+            _ => None,
         };
         let settlement = Settlement { attempts: trip.attempts, next };
-        let Some(settled) = self.write_down(trip.lease, &settlement).await else {
-            return State::Sending;
-        };
+        let settled = self.write_down(trip.lease, &settlement).await;
         if settled.applied && self.outcomes.is_awaited(id) {
-            let at = self.clock.now();
-            let attempts = settlement.attempts;
-            self.outcomes.tell(id, Progress { state: settled.state, reason, msgid, next_attempt_at, attempts, at });
+            let progress = Progress {
+                state: settled.state,
+                reason: settled.reason,
+                msgid: settled.msgid,
+                next_attempt_at: due_at.filter(|_| settled.state == State::Queued),
+                attempts: settlement.attempts,
+                at: self.clock.now(),
+            };
+            self.outcomes.tell(id, progress);
         }
         settled.state
     }
 
-    /// `None`: the store stayed away. The row stays `sending` until its lease ends; then the doubt decides.
-    async fn write_down(&self, lease: Lease, settlement: &Settlement) -> Option<store::Settled> {
+    /// A result is never thrown away: the permit that is held meanwhile is the brake. When the process ends first, the row is
+    /// taken back at the next start.
+    async fn write_down(&self, lease: Lease, settlement: &Settlement) -> store::Settled {
         let id = lease.message_id;
-        for pause in SETTLE_PAUSES_MS.into_iter().map(Some).chain([None]) {
-            let now = self.clock.now();
-            match self.queue.settle(lease.clone(), settlement.clone(), now).await {
+        let mut tries = 0u32;
+        loop {
+            match self.queue.settle(lease.clone(), settlement.clone(), self.clock.now()).await {
                 Ok(settled) => {
                     if !settled.applied {
                         tracing::warn!(message.id = %id, "the lease was no longer ours: its result is not written");
                     }
-                    return Some(settled);
+                    return settled;
                 }
                 Err(error) => {
-                    let Some(pause) = pause else {
-                        tracing::error!(message.id = %id, %error, "the result of an attempt cannot be kept");
-                        return None;
-                    };
-                    tracing::warn!(message.id = %id, %error, "the result of an attempt waits for the store");
-                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                    tries = tries.saturating_add(1);
+                    tracing::warn!(message.id = %id, %error, tries, "the result of an attempt waits for the store");
+                    tokio::time::sleep(SETTLE_PAUSE.delay(tries, rand::random())).await;
                 }
             }
         }
-        None
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The road: [`accept`] → [`dispatch`] (with [`tokens`]) → [`verify`] → [`receive`].
 //! Beside it: [`access`] (keys), [`accounts`], [`users`], [`reports`] (views and changes by hand), [`outcomes`] (who waits
-//! for what), [`verdict`] and [`breaker`] (rules of [`dispatch`]), [`sweep`] (repairs), [`health`].
+//! for what), [`verdict`] and [`breaker`] (rules of [`dispatch`]), [`slots`] (how many at once), [`sweep`] (repairs), [`health`].
 
 pub mod accept;
 pub mod access;
@@ -13,6 +13,7 @@ pub mod health;
 pub mod outcomes;
 pub mod receive;
 pub mod reports;
+pub mod slots;
 pub mod sweep;
 pub mod tokens;
 pub mod users;

@@ -69,6 +69,7 @@ impl Receive {
 
     fn callback_of(&self, account: &Account, body: Vec<u8>, inbound: &Inbound, kind: &str) -> NewCallback {
         let now = self.clock.now();
+        let is_template = matches!(&inbound.kind, Kind::Event(Event::TemplateSendJobFinish { .. }));
         let receipts = inbound
             .delivery_reports()
             .into_iter()
@@ -77,6 +78,7 @@ impl Receive {
                     msgid: report.msgid,
                     openid: Openid::parse(&inbound.from_user_name)?,
                     status: ReceiptStatus::parse(&report.status),
+                    is_template,
                 })
             })
             .collect();
@@ -102,13 +104,11 @@ impl Receive {
     fn tell(&self, account: &Account, reports: &[&'static str], effects: Vec<ReceiptEffect>) {
         for (report, effect) in reports.iter().zip(effects) {
             match effect {
-                ReceiptEffect::Settled { message_id, state } => {
+                ReceiptEffect::Settled { message_id, state, reason, msgid } => {
                     self.metrics.receipt(&account.name, report);
-                    let at = self.clock.now();
-                    let none = (None, None, None);
-                    let (reason, msgid, next_attempt_at) = none;
-                    self.outcomes
-                        .tell(message_id, Progress { state, reason, msgid, next_attempt_at, attempts: Vec::new(), at });
+                    let (at, msgid, attempts) = (self.clock.now(), Some(msgid), Vec::new());
+                    let progress = Progress { state, reason, msgid, next_attempt_at: None, attempts, at };
+                    self.outcomes.tell(message_id, progress);
                 }
                 ReceiptEffect::AlreadyFinal { .. } => self.metrics.receipt(&account.name, "late"),
                 ReceiptEffect::Unmatched => self.metrics.receipt(&account.name, "unmatched"),
@@ -157,7 +157,7 @@ fn reply_to(replies: &Replies, inbound: &Inbound) -> Option<Reply> {
 fn user_seen(inbound: &Inbound) -> Option<UserSeen> {
     let subscribed = match &inbound.kind {
         Kind::Event(Event::Subscribe { .. }) => Some(true),
-        Kind::Event(Event::Unsubscribe { .. }) => Some(false),
+        Kind::Event(Event::Unsubscribe) => Some(false),
         Kind::Event(event) if !is_by_user(event) => return None,
         Kind::Other => return None,
         Kind::Message { .. } | Kind::Event(_) => None,

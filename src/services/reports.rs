@@ -5,12 +5,15 @@ use std::sync::Arc;
 use crate::domain::caller::{Caller, Scope};
 use crate::domain::clock::Clock;
 use crate::domain::ids::MessageId;
-use crate::domain::message::{Message, MessageFilter, NewMessage};
+use crate::domain::message::{IdempotencyKey, Message, MessageFilter, NewMessage};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::state::State;
 use crate::services::accept::{Accept, AcceptError, Kept, Wait};
 use crate::services::outcomes::{Outcomes, Progress};
 use crate::store::{self, messages::Changed};
+
+/// The scope of the keys that make a retry happen once; they belong to no client.
+const RETRY_ENDPOINT: &str = "retry";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
@@ -65,10 +68,15 @@ impl Reports {
     }
 
     /// A `failed`, `expired`, `undelivered` or `unknown` message again, as a new one that lives as long as the first was to.
+    /// Each message has one successor: asked again, the answer is that one (which may itself be retried).
     pub async fn retry(&self, caller: &Caller, id: MessageId) -> Result<Kept, ReportError> {
         let old = self.look_up(caller, id).await?;
         if !matches!(old.state, State::Failed | State::Expired | State::Undelivered | State::Unknown) {
             return Err(ReportError::WrongState { state: old.state });
+        }
+        if !self.accept.may_use_template(caller, &old.account, &old.template_id) {
+            let detail = format!("the key may not use template {}", old.template_id);
+            return Err(AcceptError::Forbidden { detail }.into());
         }
         let message = self.again(caller, old)?;
         Ok(self.accept.keep(message, Wait::Not, Vec::new()).await?)
@@ -126,7 +134,12 @@ impl Reports {
             metadata: old.metadata,
             retry_of: Some(old.id),
             batch_id: old.batch_id,
-            idempotency: None,
+            idempotency: Some(IdempotencyKey {
+                client: String::new(),
+                endpoint: RETRY_ENDPOINT,
+                key: old.id.to_string(),
+                body_hash: String::new(),
+            }),
             trace: None,
         })
     }

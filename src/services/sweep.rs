@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-
+use crate::config::store::RetentionConfig;
 use crate::domain::clock::Clock;
 use crate::domain::ids::MessageId;
 use crate::domain::state::State;
+use crate::services::dispatch::Running;
 use crate::services::outcomes::{Outcomes, Progress};
+use crate::services::slots::Slots;
 use crate::services::verdict::REPEAT_WINDOW;
 use crate::store;
 
@@ -23,8 +24,12 @@ const KEY_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 pub struct Sweep {
     pub queue: Arc<dyn store::Queue>,
     pub outbox: Arc<dyn store::Outbox>,
+    pub messages: Arc<dyn store::Messages>,
+    pub inbox: Arc<dyn store::Inbox>,
+    pub retention: RetentionConfig,
     pub outcomes: Outcomes,
-    pub wake: Arc<Notify>,
+    pub running: Running,
+    pub slots: Slots,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -33,7 +38,7 @@ impl Sweep {
     pub async fn rescue(&self) -> Result<usize, store::Error> {
         let mut touched = 0;
         loop {
-            let rescued = self.queue.rescue(self.clock.now(), REPEAT_WINDOW, BATCH).await?;
+            let rescued = self.queue.rescue(self.clock.now(), REPEAT_WINDOW, BATCH, &self.running.list()).await?;
             let count = rescued.queued.len() + rescued.unknown.len() + rescued.settled.len();
             touched += count;
             for id in &rescued.unknown {
@@ -45,7 +50,7 @@ impl Sweep {
             }
             if !rescued.queued.is_empty() {
                 tracing::info!(count = rescued.queued.len(), "orphans of an earlier process go on");
-                self.wake.notify_one();
+                self.slots.ring();
             }
             if count < BATCH {
                 return Ok(touched);
@@ -78,6 +83,30 @@ impl Sweep {
                 return Ok(touched);
             }
         }
+    }
+
+    /// Deletes what has ended and is older than its retention. → how many messages and callbacks.
+    pub async fn forget(&self) -> Result<(usize, usize), store::Error> {
+        let now = self.clock.now();
+        let (mut messages, mut callbacks) = (0, 0);
+        loop {
+            let batch = self.messages.forget(now.minus(self.retention.messages), BATCH).await?;
+            messages += batch;
+            if batch < BATCH {
+                break;
+            }
+        }
+        loop {
+            let batch = self.inbox.forget(now.minus(self.retention.callbacks), BATCH).await?;
+            callbacks += batch;
+            if batch < BATCH {
+                break;
+            }
+        }
+        if messages + callbacks > 0 {
+            tracing::info!(messages, callbacks, "what is older than its retention was deleted");
+        }
+        Ok((messages, callbacks))
     }
 
     fn tell(&self, id: MessageId, state: State) {

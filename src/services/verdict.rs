@@ -112,7 +112,7 @@ impl RetryRules {
 
     /// As `wait_for_line`, at a given time.
     pub fn wait(&self, at: Situation<'_>, due_at: Timestamp, reason: String) -> Next {
-        if let Some(stop) = past_window(at, due_at) {
+        if let Some(stop) = past_window(at.lease, due_at) {
             return stop;
         }
         Next::Queued {
@@ -132,8 +132,7 @@ impl RetryRules {
         let since = at.lease.doubtful_since.unwrap_or(at.started_at);
         let tries = at.lease.tries.saturating_add(1);
         let due_at = at.now.plus(self.backoff.delay(tries, at.jitter));
-        let is_safe = due_at < since.min(at.lease.busy_since.unwrap_or(since)).plus(REPEAT_WINDOW);
-        if tries >= self.max_attempts || !is_safe {
+        if tries >= self.max_attempts || past_window(at.lease, due_at).is_some() {
             return unknown;
         }
         Next::Queued {
@@ -146,15 +145,17 @@ impl RetryRules {
     }
 
     /// -1 and its like: WeChat answered that it did not do it, but is known to have done it now and then (error codes page,
-    /// field reports), so it too is repeated only inside the window.
+    /// field reports), so it too is repeated only inside the window. When the tries are used up the answer stands: `failed`.
     fn after_busy(&self, code: i64, at: Situation<'_>) -> Next {
         let reason = format!("busy_{code}");
         let since = at.lease.busy_since.unwrap_or(at.started_at);
         let tries = at.lease.tries.saturating_add(1);
         let due_at = at.now.plus(self.backoff.delay(tries, at.jitter));
-        let first = since.min(at.lease.doubtful_since.unwrap_or(since));
-        if tries >= self.max_attempts || due_at >= first.plus(REPEAT_WINDOW) {
+        if tries >= self.max_attempts {
             return give_up(at, reason);
+        }
+        if let Some(stop) = past_window(at.lease, due_at) {
+            return stop;
         }
         Next::Queued { due_at, reason, tries, doubtful_since: at.lease.doubtful_since, busy_since: Some(since) }
     }
@@ -174,7 +175,7 @@ impl RetryRules {
     /// Again after `pause`, counted as a try.
     fn queue(&self, at: Situation<'_>, pause: Duration, reason: String) -> Next {
         let due_at = at.now.plus(pause);
-        if let Some(stop) = past_window(at, due_at) {
+        if let Some(stop) = past_window(at.lease, due_at) {
             return stop;
         }
         Next::Queued {
@@ -187,15 +188,12 @@ impl RetryRules {
     }
 }
 
-/// A message in doubt whose next try would come after WeChat has forgotten its `client_msg_id` must not be tried again.
-fn past_window(at: Situation<'_>, due_at: Timestamp) -> Option<Next> {
-    if at.lease.doubtful_since.is_some_and(|since| due_at >= since.plus(REPEAT_WINDOW)) {
-        return Some(Next::Unknown { reason: "repeat_window_over".to_owned() });
-    }
-    if at.lease.busy_since.is_some_and(|since| due_at >= since.plus(REPEAT_WINDOW)) {
-        return Some(Next::Failed { reason: "repeat_window_over".to_owned() });
-    }
-    None
+/// A message that WeChat may have must not be tried (again) at `due_at`, when WeChat will have forgotten its
+/// `client_msg_id`: it ends as `unknown`. A clock that runs backwards tells nothing about WeChat's: the window is over then.
+pub fn past_window(lease: &Lease, due_at: Timestamp) -> Option<Next> {
+    let is_over = |since: Timestamp| due_at < since || due_at >= since.plus(REPEAT_WINDOW);
+    let over = lease.doubtful_since.is_some_and(is_over) || lease.busy_since.is_some_and(is_over);
+    over.then(|| Next::Unknown { reason: "repeat_window_over".to_owned() })
 }
 
 /// A refusal settles the message, unless an earlier attempt may have been taken: then the doubt stays. A refusal of the

@@ -4,16 +4,23 @@ use async_trait::async_trait;
 
 use super::Error;
 use crate::domain::callback::{NewCallback, Recorded};
+use crate::domain::clock::Timestamp;
 
 #[async_trait]
 pub trait Inbox: Send + Sync {
     /// Keeps the callback, its receipts' effects and the user's sign of life in one transaction, once per
     /// `(account, dedupe_key)`: a repeat writes nothing and gets the first reply. Never refused as overloaded: it waits.
     ///
-    /// A final receipt settles the message of `(account, msgid)` when that is `sent` (or `sending`, `queued`, `unknown` with
-    /// that msgid); of several, the receipt's own user's first. When no message has the msgid: exactly one message of the
-    /// account and openid that is in doubt since less than a day (`unknown`, `queued` with `doubtful_since`, or `sent` without a
-    /// msgid), and none that is `sending`, is taken to be the one. Otherwise the receipt is kept unmatched, for
-    /// `Queue::settle` to find. The settled message's date of change is `received_at`.
+    /// A final receipt settles the message of its `(account, msgid)` and its user when that is `sent` (or `sending`,
+    /// `queued`, `unknown` with that msgid): a msgid alone is not enough, WeChat has given one to two users. When there is
+    /// none, and it reports a template message: exactly one message of the account and openid that is in doubt since less
+    /// than a day (`doubtful_since` is set, and it is `unknown`, `queued` or `sent`: a repeat may be answered with another
+    /// msgid than the one its receipt names), and none that is `sending`, is taken to be the one. Otherwise the receipt is
+    /// kept unmatched, for `Queue::settle` to find. The settled message's date of change is `received_at`.
     async fn record(&self, callback: NewCallback) -> Result<Recorded, Error>;
+
+    /// Forgets callbacks, what makes each one of a kind, and receipts that came before `before`: at most `limit` rows in all,
+    /// oldest first; returns how many. A repeat of a forgotten callback is a first one again, and a forgotten receipt settles
+    /// nothing any more.
+    async fn forget(&self, before: Timestamp, limit: usize) -> Result<usize, Error>;
 }

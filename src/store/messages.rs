@@ -14,7 +14,8 @@ pub trait Messages: Send + Sync {
     async fn look_up(&self, id: MessageId) -> Result<Option<Message>, Error>;
 
     /// Newest first; `page.after` and `next` are message ids. `created_after` is the first moment that counts,
-    /// `created_before` the first that no longer does.
+    /// `created_before` the first that no longer does. Rows that cannot be read are left out. `Unavailable`, with advice, when
+    /// it would take too long: the filter has to be narrower then. It never holds up the queue or a look-up.
     async fn list(&self, filter: MessageFilter, page: PageRequest) -> Result<Page<Message>, Error>;
 
     /// `scheduled` or `queued` → `canceled` (with `doubtful_since`: `unknown`, reason `canceled`). Returns the state
@@ -22,7 +23,13 @@ pub trait Messages: Send + Sync {
     async fn cancel(&self, id: MessageId, now: Timestamp) -> Result<Option<Changed>, Error>;
 
     /// `unknown` → `state` (`sent` or `failed`; any other changes nothing), reason `operator`. As `cancel` otherwise.
+    /// A row that cannot be read can still be ended as `failed`; anything else about it is `Corrupt`.
     async fn resolve(&self, id: MessageId, state: State, now: Timestamp) -> Result<Option<Changed>, Error>;
+
+    /// Deletes messages that are over (final, or `sent`: no receipt comes any more) and have not changed since `before`: at
+    /// most `limit`, oldest first; returns how many. `Counts` still counts them. What is under way or `unknown` stays.
+    /// Idempotency keys are not touched: keep messages for longer than them.
+    async fn forget(&self, before: Timestamp, limit: usize) -> Result<usize, Error>;
 }
 
 /// What a change by hand did.

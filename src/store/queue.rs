@@ -1,5 +1,6 @@
 //! The queue: the rows of `messages` that are due, and who holds them. A lease is a date in a row.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,38 +14,67 @@ use crate::domain::state::{Lane, State};
 
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// Lends up to `limit` messages of the lane that are due (`scheduled` or `queued`, due and not expired), oldest
-    /// due first: state `sending`, generation + 1, held by this process until `now + hold`. A row that cannot be read
-    /// becomes `unknown`, reason `corrupt`, and holds up no other (`rescue` and `expire` do the same).
-    async fn lease(&self, lane: Lane, limit: usize, now: Timestamp, hold: Duration) -> Result<Vec<Lease>, Error>;
+    /// Lends up to `limit` messages of the lane and of the `open` accounts that are due (`scheduled` or `queued`, due and not
+    /// expired), of each account oldest due first and no more than it has room for: state `sending`, generation + 1, held by
+    /// this process until `now + hold`. Accounts are asked in the order given; the backlog of any other account costs nothing.
+    /// A row that cannot be read becomes `unknown`, reason `corrupt`, and holds up no other (`rescue` and `expire` do the
+    /// same).
+    async fn lease(
+        &self,
+        lane: Lane,
+        open: &[OpenAccount],
+        limit: usize,
+        now: Timestamp,
+        hold: Duration,
+    ) -> Result<Vec<Lease>, Error>;
 
     /// Holds the lease for longer. `false`: it is no longer ours.
     async fn extend(&self, message_id: MessageId, generation: i64, until: Timestamp) -> Result<bool, Error>;
 
     /// Ends the lease: attempts appended, state, reason and next date in one write. Never refused as overloaded: it waits.
     ///
-    /// A `Sent` whose `msgid` has an unmatched receipt goes straight to `delivered`/`undelivered` and uses that
-    /// receipt up. A `Queued` with `doubtful_since`, an `Unknown`, and a `Sent` without `msgid` are in doubt: when exactly one
-    /// unmatched final receipt came for the same account and openid since the doubt began, and no other message of them
-    /// is in doubt or `sending`, that receipt settles the message. The history tells both steps.
-    /// When the generation is not current or the row is not `sending`, nothing is written and `applied` is false.
+    /// A `Sent` whose `msgid` has an unmatched receipt of the same user goes straight to `delivered`/`undelivered` and uses
+    /// that receipt up. A `Queued` with `doubtful_since`, an `Unknown`, and a `Sent` without `msgid` are in doubt; so is a `Sent`
+    /// of a lease with `doubtful_since` when nothing waits for its `msgid`, which may not be the first attempt's (the doubt is
+    /// kept for a later receipt). When exactly one unmatched final receipt of a template message came for the same account and
+    /// openid since the doubt began, and no other message of them is in doubt or `sending`, that receipt settles the message.
+    /// The history tells both steps.
+    /// A row that `rescue` took back meanwhile (`queued` or `unknown`, reason `crash`) and nobody leased since is settled all
+    /// the same: its result is known after all. Otherwise, when the generation is not current, nothing is written and
+    /// `applied` is false.
     async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<Settled, Error>;
 
     /// Takes back what died with its holder: every `sending` row that was not leased by this process, or whose lease ended
     /// before `now`. Each becomes, at most `limit` at a time:
     /// - `queued`, due now, `doubtful_since` = when its lease began (if not set before), when `on_unknown` is `retry`
-    ///   and the doubt is younger than `window`;
+    ///   and the doubt is younger than `window` (a doubt from the future is not: the clock was set back);
     /// - `unknown`, reason `crash`, otherwise;
     /// - `delivered` or `undelivered`, when a receipt settles it as in `settle`.
-    async fn rescue(&self, now: Timestamp, window: Duration, limit: usize) -> Result<Rescued, Error>;
+    ///
+    /// Messages named in `running` are under way in this very process and are left alone, however old their lease.
+    async fn rescue(
+        &self,
+        now: Timestamp,
+        window: Duration,
+        limit: usize,
+        running: &[MessageId],
+    ) -> Result<Rescued, Error>;
 
     /// `scheduled` and `queued` rows whose `expires_at` has passed become `expired`; with `doubtful_since` set, `unknown`.
     /// Reason `expired`. At most `limit`; returns their ids.
     async fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<(MessageId, State)>, Error>;
 
-    /// The earliest due date of any `scheduled` or `queued` row: when to look again. It may have passed although `lease` gives
-    /// nothing (the row has expired and waits for `expire`), so a poller keeps a least interval.
-    async fn next_due(&self) -> Result<Option<Timestamp>, Error>;
+    /// The earliest due date of any `scheduled` or `queued` row of the `open` accounts: when to look again. It may have
+    /// passed although `lease` gives nothing (the row has expired and waits for `expire`), so a poller keeps a least interval.
+    async fn next_due(&self, open: &[OpenAccount]) -> Result<Option<Timestamp>, Error>;
+}
+
+/// An account that messages may be sent for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenAccount {
+    pub name: Arc<str>,
+    /// How many may be lent at once: 1 while a broken line is probed.
+    pub room: usize,
 }
 
 /// What `settle` did.
@@ -53,6 +83,9 @@ pub struct Settled {
     pub applied: bool,
     /// The state of the message afterwards (or as it is, when not applied).
     pub state: State,
+    /// Its reason and WeChat's id for it, afterwards.
+    pub reason: Option<String>,
+    pub msgid: Option<String>,
 }
 
 /// What `rescue` did.

@@ -6,10 +6,11 @@ use std::time::Duration;
 use crate::domain::account::{Account, TokenApi};
 use crate::domain::secret::Secret;
 use crate::wechat::answer::Answer;
-use crate::wechat::errcode;
+use crate::wechat::{errcode, send};
 
 /// No answer of these two calls is longer; what is, is not WeChat's.
 const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
+const JSON: &str = "application/json; charset=utf-8";
 
 /// How a call ended without an answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,14 +82,11 @@ impl WechatClient {
     pub async fn fetch_token(&self, account: &Account, force: bool) -> Result<TokenReply, CallError> {
         let secret = account.app_secret.expose();
         let request = match account.token_api {
-            TokenApi::Stable => {
-                self.http.post(format!("{}/cgi-bin/stable_token", account.base_url)).json(&serde_json::json!({
-                    "grant_type": "client_credential",
-                    "appid": account.app_id,
-                    "secret": secret,
-                    "force_refresh": force,
-                }))
-            }
+            TokenApi::Stable => self
+                .http
+                .post(format!("{}/cgi-bin/stable_token", account.base_url))
+                .header("content-type", JSON)
+                .body(send::stable_token_body(&account.app_id, secret, force)),
             TokenApi::Legacy => self.http.get(url_with(
                 &format!("{}/cgi-bin/token", account.base_url),
                 &[("grant_type", "client_credential"), ("appid", &account.app_id), ("secret", secret)],
@@ -113,7 +111,7 @@ impl WechatClient {
             &format!("{}/cgi-bin/message/template/send", account.base_url),
             &[("access_token", token.expose())],
         );
-        let request = self.http.post(url).header("content-type", "application/json; charset=utf-8").body(body);
+        let request = self.http.post(url).header("content-type", JSON).body(body);
         let answer = call(request).await?;
         if answer.errcode == 0 && answer.body.get("errcode").is_none() && answer.msgid.is_none() {
             return Err(garbage("the answer holds neither errcode nor msgid"));
@@ -147,7 +145,7 @@ async fn call(request: reqwest::RequestBuilder) -> Result<Answer, CallError> {
 
 async fn read_limited(mut response: reqwest::Response) -> Result<Vec<u8>, CallError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| how_far(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| no_answer(&error))? {
         if body.len() + chunk.len() > ANSWER_LIMIT_BYTES {
             return Err(garbage("the answer is longer than 64 KiB"));
         }
@@ -156,26 +154,33 @@ async fn read_limited(mut response: reqwest::Response) -> Result<Vec<u8>, CallEr
     Ok(body)
 }
 
-/// Only a failure to connect is certain to have sent nothing. (A pooled connection that died before the request was
-/// written is retried inside the client.)
+/// No byte of a request is written before there is a connection: name, address, proxy and TLS handshake, each with its
+/// time-out, fail as "connect". A request that the connection never took from its queue comes back as "canceled"; on a
+/// pooled connection the client repeats it by itself. Everything else may have arrived.
 fn how_far(error: &reqwest::Error) -> CallError {
-    let detail = cause_of(error);
-    if error.is_connect() || error.is_builder() {
-        return CallError::NotSent { detail };
+    if error.is_connect() || error.is_builder() || is_canceled(error) {
+        return CallError::NotSent { detail: cause_of(error) };
     }
+    no_answer(error)
+}
+
+fn no_answer(error: &reqwest::Error) -> CallError {
     let kind = if error.is_timeout() { NoAnswer::TimedOut } else { NoAnswer::Broken };
-    CallError::NoAnswer { kind, detail }
+    CallError::NoAnswer { kind, detail: cause_of(error) }
+}
+
+fn is_canceled(error: &reqwest::Error) -> bool {
+    causes_of(error).any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled))
 }
 
 /// The innermost cause: the outer ones repeat the URL, and the URL holds the token.
 fn cause_of(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    let mut depth = 0;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-        depth += 1;
-    }
-    if depth == 0 { "no further detail".to_owned() } else { cause.to_string() }
+    causes_of(error).last().map_or_else(|| "no further detail".to_owned(), ToString::to_string)
+}
+
+/// Without the error itself.
+fn causes_of(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(std::error::Error::source(error), |cause| cause.source())
 }
 
 fn garbage(detail: &str) -> CallError {
@@ -183,14 +188,4 @@ fn garbage(detail: &str) -> CallError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_is_encoded_into_the_query() {
-        assert_eq!(
-            url_with("https://x/y", &[("access_token", "a+b/c=&d")]),
-            "https://x/y?access_token=a%2Bb%2Fc%3D%26d"
-        );
-    }
-}
+mod tests;

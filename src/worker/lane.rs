@@ -1,10 +1,10 @@
-//! Lease → run → settle, for as many messages as there are free permits. Nothing is leased that cannot be run at once, so
-//! that a crash puts no more in doubt than was under way.
+//! Lease → run → settle, for as many messages as there are slots. Nothing is leased that cannot be run at once, so that a
+//! crash puts no more in doubt than was under way; nothing of an account is leased whose line is known to be broken.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -12,16 +12,28 @@ use crate::domain::clock::Clock;
 use crate::domain::message::Lease;
 use crate::domain::state::Lane;
 use crate::services::dispatch::{Audience, Dispatch};
-use crate::store;
+use crate::services::slots::{Slot, Slots};
+use crate::store::{self, OpenAccount};
 
 /// The longest sleep between two looks.
 const POLL: Duration = Duration::from_secs(1);
 /// Sleep after the store could not be asked.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
-/// Of ten free places: urgent first, but the others are never shut out.
-const SHARES: [(Lane, usize); 3] = [(Lane::Urgent, 6), (Lane::Normal, 3), (Lane::Bulk, 1)];
-/// Leased in one transaction at most.
-const LEASES_AT_ONCE: usize = 256;
+/// Whose turn it is: urgent six times of ten, normal three times, bulk once. A lane without work passes its turn on.
+const TURNS: [Lane; 10] = [
+    Lane::Urgent,
+    Lane::Normal,
+    Lane::Urgent,
+    Lane::Urgent,
+    Lane::Normal,
+    Lane::Urgent,
+    Lane::Bulk,
+    Lane::Urgent,
+    Lane::Normal,
+    Lane::Urgent,
+];
+/// Leased at once at most: callers find slots meanwhile.
+const LEASES_AT_ONCE: usize = 64;
 
 /// The doors and limits of the worker.
 #[derive(Clone)]
@@ -29,12 +41,23 @@ pub struct Worker {
     pub queue: Arc<dyn store::Queue>,
     pub dispatch: Dispatch,
     /// Attempts under way, shared with the accepting side.
-    pub permits: Arc<Semaphore>,
-    pub wake: Arc<Notify>,
+    pub slots: Slots,
     pub tasks: TaskTracker,
     pub clock: Arc<dyn Clock>,
     /// How long a lease is held.
     pub hold: Duration,
+    /// How many turns were taken so far.
+    pub turns: Arc<AtomicUsize>,
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Started(usize),
+    /// Nothing to do; look again after this, or when woken.
+    Idle {
+        pause: Duration,
+    },
 }
 
 impl Worker {
@@ -51,73 +74,97 @@ impl Worker {
             };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.wake.notified() => {}
+                () = self.slots.rung() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
     }
 
-    /// Leases what is due, as far as there are permits, and starts it.
+    /// Leases what is due, as far as there are slots, and starts it.
     pub async fn step(&self) -> Result<Step, store::Error> {
-        let mut permits = self.take_permits();
-        if permits.is_empty() {
-            // Whoever ends wakes us.
-            return Ok(Step::Idle { pause: POLL });
-        }
+        let mut open = self.dispatch.open_accounts();
         let now = self.clock.now();
-        match self.queue.next_due().await? {
+        match self.queue.next_due(&open).await? {
             Some(due_at) if due_at <= now => {}
             Some(due_at) => return Ok(Step::Idle { pause: due_at.since(now).min(POLL) }),
             None => return Ok(Step::Idle { pause: POLL }),
         }
+        let mut slots = self.slots.for_queue(LEASES_AT_ONCE);
+        if slots.is_empty() {
+            // The next slot that is freed rings.
+            return Ok(Step::Idle { pause: POLL });
+        }
+        let turn = self.turns.fetch_add(slots.len(), Ordering::Relaxed);
+        let accounts = open.len().max(1);
+        open.rotate_left(turn % accounts);
+        let shares = shares(turn, slots.len());
+        // First each lane its turns, then whoever has more takes what is left.
+        let rest = Lane::ALL.map(|lane| (lane, usize::MAX));
         let mut started = 0;
-        // First each lane its share, then whoever has more takes what is left.
-        let shares = SHARES.map(|(lane, share)| (lane, (permits.len() * share).div_ceil(10)));
-        let rest = SHARES.map(|(lane, _)| (lane, usize::MAX));
         for (lane, share) in shares.into_iter().chain(rest) {
-            let limit = share.min(permits.len());
-            if limit == 0 {
-                continue;
-            }
-            let leases = self.queue.lease(lane, limit, self.clock.now(), self.hold).await?;
-            for lease in leases {
-                let Some(permit) = permits.pop() else { break };
-                self.start(lease, permit);
-                started += 1;
+            let limit = share.min(slots.len());
+            if limit > 0 {
+                started += self.start_due(lane, &mut open, limit, &mut slots).await?;
             }
         }
         // Due but not to be had: expired rows, which the sweep ends.
         Ok(if started == 0 { Step::Idle { pause: POLL } } else { Step::Started(started) })
     }
 
-    fn take_permits(&self) -> Vec<OwnedSemaphorePermit> {
-        let mut permits = Vec::new();
-        while permits.len() < LEASES_AT_ONCE
-            && let Ok(permit) = self.permits.clone().try_acquire_owned()
-        {
-            permits.push(permit);
+    async fn start_due(
+        &self,
+        lane: Lane,
+        open: &mut [OpenAccount],
+        limit: usize,
+        slots: &mut Vec<Slot>,
+    ) -> Result<usize, store::Error> {
+        let leases = self.queue.lease(lane, open, limit, self.clock.now(), self.hold).await?;
+        let started = leases.len();
+        for lease in leases {
+            if let Some(account) = open.iter_mut().find(|account| account.name == lease.account) {
+                account.room = account.room.saturating_sub(1);
+            }
+            self.start(lease, slots.pop());
         }
-        permits
+        Ok(started)
     }
 
-    fn start(&self, lease: Lease, permit: OwnedSemaphorePermit) {
+    fn start(&self, lease: Lease, slot: Option<Slot>) {
         let dispatch = self.dispatch.clone();
-        let wake = self.wake.clone();
         self.tasks.spawn(async move {
             dispatch.run(lease, Audience::Nobody).await;
-            drop(permit);
-            // There is room again.
-            wake.notify_one();
+            drop(slot);
         });
     }
 }
 
-/// What one step did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    Started(usize),
-    /// Nothing to do; look again after this, or when woken.
-    Idle {
-        pause: Duration,
-    },
+/// How many of the next `slots` turns each lane has.
+fn shares(turn: usize, slots: usize) -> [(Lane, usize); 3] {
+    let next = (turn..turn.saturating_add(slots)).map(|turn| TURNS[turn % TURNS.len()]);
+    let mut shares = Lane::ALL.map(|lane| (lane, 0));
+    for lane in next {
+        if let Some((_, share)) = shares.iter_mut().find(|(known, _)| *known == lane) {
+            *share += 1;
+        }
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_are_shared_six_three_one_also_one_at_a_time() {
+        let mut counts = [0; 3];
+        for turn in 0..100 {
+            let single = shares(turn, 1);
+            assert_eq!(single.iter().map(|(_, share)| share).sum::<usize>(), 1);
+            for (count, (_, share)) in counts.iter_mut().zip(single) {
+                *count += share;
+            }
+        }
+        assert_eq!(counts, [60, 30, 10]);
+        assert_eq!(shares(0, 10).map(|(_, share)| share), [6, 3, 1]);
+    }
 }

@@ -42,8 +42,9 @@ impl Timer {
         report("orphans cannot be taken back", self.sweep.rescue().await);
         report("expired messages cannot be ended", self.sweep.expire().await);
         report("stored keys cannot be read", self.access.refresh().await);
-        if count % HOURLY == 0 {
+        if count.is_multiple_of(HOURLY) {
             report("old idempotency keys cannot be forgotten", self.sweep.forget_keys().await);
+            report("what is older than its retention cannot be deleted", self.sweep.forget().await);
         }
     }
 }

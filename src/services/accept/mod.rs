@@ -6,7 +6,7 @@ mod input;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,6 +23,7 @@ use crate::domain::state::{OnUnknown, State};
 use crate::services::accounts::Accounts;
 use crate::services::dispatch::{Audience, Dispatch};
 use crate::services::outcomes::{Outcomes, Progress, Waiter};
+use crate::services::slots::{Slot, Slots};
 use crate::services::tokens::Tokens;
 use crate::store::{self, Accepted};
 use crate::wechat::send::{TemplateMessage, template_body};
@@ -39,10 +40,8 @@ pub struct Accept {
     pub tokens: Tokens,
     pub dispatch: Dispatch,
     pub outcomes: Outcomes,
-    /// Attempts under way, shared with the worker.
-    pub permits: Arc<Semaphore>,
-    /// Rung when a message was left to the worker.
-    pub wake: Arc<Notify>,
+    /// Attempts under way, shared with the worker, which is rung when a message is left to it.
+    pub slots: Slots,
     /// Attempts outlive their callers.
     pub tasks: TaskTracker,
     pub stopping: CancellationToken,
@@ -83,17 +82,16 @@ impl Accept {
         }
         let mut view = view_of(&message);
         let waiter = matches!(wait, Wait::UpTo(_)).then(|| self.outcomes.wait_for(message.id));
-        let permit =
-            if self.goes_at_once(&message, wait) { self.permits.clone().try_acquire_owned().ok() } else { None };
-        let lease = permit.as_ref().map(|_| message.first_lease(self.first_lease));
+        let slot = if self.goes_at_once(&message, wait) { self.slots.for_caller() } else { None };
+        let lease = slot.as_ref().map(|_| message.first_lease(self.first_lease));
         view.body = message.body.clone();
         if lease.is_some() {
             begin_sending(&mut view);
         }
         let audience = if waiter.is_some() { Audience::Caller } else { Audience::Nobody };
-        match self.walk(message, lease.zip(permit), audience).await? {
+        match self.walk(message, lease.zip(slot), audience).await? {
             Accepted::New => {}
-            Accepted::Replay { message_id } => return self.replay(message_id, warnings).await,
+            Accepted::Replay { message_id } => return self.replay(message_id, view, warnings).await,
             Accepted::Mismatch { message_id } => return Err(AcceptError::IdempotencyMismatch { message_id }),
         }
         if let (Some(waiter), Wait::UpTo(limit)) = (waiter, wait) {
@@ -107,7 +105,7 @@ impl Accept {
     async fn walk(
         &self,
         message: NewMessage,
-        lent: Option<(Lease, OwnedSemaphorePermit)>,
+        lent: Option<(Lease, Slot)>,
         audience: Audience,
     ) -> Result<Accepted, store::Error> {
         let (told, accepted) = oneshot::channel();
@@ -120,14 +118,14 @@ impl Accept {
             let _ = told.send(accepted);
             match lent {
                 _ if !goes_on => {}
-                Some((lease, permit)) => {
+                Some((lease, slot)) => {
                     let state = this.dispatch.run(lease, audience).await;
-                    drop(permit);
+                    drop(slot);
                     if state.is_under_way() {
-                        this.wake.notify_one();
+                        this.slots.ring();
                     }
                 }
-                None => this.wake.notify_one(),
+                None => this.slots.ring(),
             }
         });
         accepted.await.unwrap_or_else(|_| {
@@ -141,18 +139,25 @@ impl Accept {
         message.send_at.is_none() && (message.on_unknown == OnUnknown::Retry || matches!(wait, Wait::UpTo(_)))
     }
 
-    async fn replay(&self, id: MessageId, warnings: Vec<Warning>) -> Result<Kept, AcceptError> {
-        match self.messages.look_up(id).await? {
-            Some(message) => Ok(Kept { message, replayed: true, warnings }),
+    async fn replay(&self, id: MessageId, asked: Message, warnings: Vec<Warning>) -> Result<Kept, AcceptError> {
+        match self.messages.look_up(id).await {
+            Ok(Some(message)) => Ok(Kept { message, replayed: true, warnings }),
             // Retention took the message before its key: nothing can be said of it any more.
-            None => Err(AcceptError::IdempotencyMismatch { message_id: id }),
+            Ok(None) => Err(AcceptError::IdempotencyMismatch { message_id: id }),
+            // A 5xx would say that nothing will be sent, and the first one may be. The same was asked, so this is it.
+            Err(error) => {
+                tracing::warn!(message.id = %id, %error, "a repeated send is answered without its present state");
+                let detail = "it was accepted before; its present state cannot be read now".to_owned();
+                let warnings = vec![Warning { path: String::new(), code: "state_unread", detail }];
+                Ok(Kept { message: Message { id, ..asked }, replayed: true, warnings })
+            }
         }
     }
 
     async fn check(&self, caller: &Caller, input: SendInput) -> Result<Checked, AcceptError> {
         let account = self.account_for(caller, &input)?;
         let template_id = account.templates.get(&input.template_id).unwrap_or(&input.template_id).clone();
-        if !caller.may_use_template(&input.template_id) && !caller.may_use_template(&template_id) {
+        if !caller.may_use_template(&input.template_id) && !self.may_use_template(caller, &account.name, &template_id) {
             return Err(AcceptError::Forbidden {
                 detail: format!("the key may not use template {}", input.template_id),
             });
@@ -180,6 +185,13 @@ impl Accept {
             }
             _ => Err(AcceptError::Invalid(errors)),
         }
+    }
+
+    /// By WeChat's id, or by any alias that the account has for it.
+    pub(crate) fn may_use_template(&self, caller: &Caller, account: &str, template_id: &str) -> bool {
+        let account = self.accounts.look_up(account);
+        let mut aliases = account.iter().flat_map(|account| &account.templates).filter(|(_, id)| *id == template_id);
+        caller.may_use_template(template_id) || aliases.any(|(alias, _)| caller.may_use_template(alias))
     }
 
     /// The named account; else the one that the key leaves; else the only one.

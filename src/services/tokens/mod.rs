@@ -3,12 +3,19 @@
 //! Where a token comes from: memory → Redis (other nodes) → SQL (before a restart) → WeChat. One refresh at a time in the
 //! process, and, with Redis, in the cluster. A caller whose token was refused hands in its generation: only the current
 //! one can be invalidated, so a hundred callers with one dead token cause one refresh.
+//!
+//! `engine`: the verbs, and one flight at a time · `refresh`: what a flight does · `book`: what an engine remembers of its
+//! tries · `known`: the tokens that are known anywhere, and the number of the next · `rules`: when a fetch is allowed.
 
+mod book;
 mod engine;
+mod known;
+mod refresh;
 mod rules;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::Engine;
 
@@ -49,6 +56,8 @@ pub struct TokenDoors {
     pub client: WechatClient,
     pub kept: Arc<dyn store::Tokens>,
     pub shared: Option<Arc<dyn store::SharedTokens>>,
+    /// The longest that one call to WeChat can take (`wechat.timeout`).
+    pub call_limit: Duration,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
 }
@@ -80,6 +89,18 @@ impl Tokens {
 
     pub fn status(&self, account: &str) -> Option<TokenStatus> {
         self.engines.get(account).map(Engine::status)
+    }
+
+    /// Is it worthwhile to begin a send? `false` only while no token lives and a failed refresh forbids to fetch one.
+    pub fn can_send(&self, account: &str) -> bool {
+        self.engines.get(account).is_none_or(Engine::can_send)
+    }
+
+    /// A send was refused with the very token that a renewal had just brought: an alarm, once for each token.
+    pub fn report_refused_again(&self, account: &str, generation: i64) {
+        if let Some(engine) = self.engines.get(account) {
+            engine.report_refused_again(generation);
+        }
     }
 
     /// Starts the refreshes that are due; returns how many. Called by the clock's tick.

@@ -23,10 +23,11 @@ pub(super) fn refresh_at(fetched_at: Timestamp, expires_at: Timestamp, jitter: f
     early.max(half_life)
 }
 
-/// May this account be refreshed by force now? `Err` says when.
+/// May this account be refreshed by force now? `Err` says why not. A mark that lies far ahead is of a clock that has been
+/// set back since: it is over.
 pub(super) fn may_force(forced_at: Option<Timestamp>, forced_today: u32, now: Timestamp) -> Result<(), &'static str> {
     let Some(last) = forced_at else { return Ok(()) };
-    if now < last.plus(FORCED_APART) {
+    if now.since(last) < FORCED_APART && last.since(now) < FORCED_APART {
         return Err("the last forced refresh is less than 30 s ago");
     }
     if day_of(last) == day_of(now) && forced_today >= FORCED_PER_DAY {
@@ -47,7 +48,24 @@ fn day_of(at: Timestamp) -> i64 {
     (at.as_seconds() + BEIJING_OFFSET_SECONDS).div_euclid(24 * 3600)
 }
 
-/// The hard budget of fetches per hour.
+/// A time that never runs backwards, made of a wall clock that may: pauses and budgets go by it, so that a clock which is
+/// set back by hours does not stop the engine for hours. Only spans of it mean anything.
+#[derive(Debug, Default)]
+pub(super) struct Steady {
+    last: Timestamp,
+    behind: Duration,
+}
+
+impl Steady {
+    pub(super) fn at(&mut self, wall: Timestamp) -> Timestamp {
+        let backwards = self.last.since(wall.plus(self.behind));
+        self.behind += backwards;
+        self.last = wall.plus(self.behind);
+        self.last
+    }
+}
+
+/// The hard budget of fetches per hour. Times are steady ones.
 #[derive(Debug)]
 pub(super) struct Budget {
     per_hour: usize,
@@ -60,14 +78,33 @@ impl Budget {
     }
 
     pub(super) fn spend(&mut self, now: Timestamp) -> bool {
-        while self.spent_at.front().is_some_and(|at| at.plus(HOUR) <= now) {
-            self.spent_at.pop_front();
-        }
-        let allowed = self.spent_at.len() < self.per_hour;
+        let allowed = self.left(now) > 0;
         if allowed {
             self.spent_at.push_back(now);
         }
         allowed
+    }
+
+    /// Gives the last one back: that fetch never left.
+    pub(super) fn refund(&mut self) {
+        self.spent_at.pop_back();
+    }
+
+    fn left(&mut self, now: Timestamp) -> usize {
+        while self.spent_at.front().is_some_and(|at| at.plus(HOUR) <= now) {
+            self.spent_at.pop_front();
+        }
+        self.per_hour.saturating_sub(self.spent_at.len())
+    }
+
+    /// How far apart fetches that fail have to lie for the budget to last: nothing while more than half of it is there;
+    /// then the other half is spread over an hour.
+    pub(super) fn pace(&mut self, now: Timestamp) -> Duration {
+        if self.left(now) * 2 > self.per_hour {
+            return Duration::ZERO;
+        }
+        let per_hour = u32::try_from(self.per_hour).unwrap_or(u32::MAX).max(1);
+        (HOUR * 2 / per_hour).min(HOUR)
     }
 }
 
@@ -85,7 +122,7 @@ pub(super) fn pause_after_refusal(errcode: i64, refusals_in_a_row: u32) -> Durat
     }
 }
 
-/// How long to ask no more after WeChat was busy or out of reach.
+/// How long to ask no more after WeChat was busy or out of reach; at most 30 s.
 pub(super) fn pause_after_silence(failures_in_a_row: u32) -> Duration {
     Duration::from_secs(1 << failures_in_a_row.clamp(1, 6).saturating_sub(1)).min(Duration::from_secs(30))
 }
@@ -115,6 +152,43 @@ mod tests {
         assert!(may_force(Some(at(100)), 20, next_day).is_ok(), "midnight in UTC+8 is 16:00 UTC");
         assert_eq!(count_forced(Some(at(100)), 7, at(200)), 8);
         assert_eq!(count_forced(Some(at(100)), 7, next_day), 1);
+    }
+
+    #[test]
+    fn a_mark_of_a_clock_that_was_set_back_is_over() {
+        assert!(may_force(Some(at(20_000)), 1, at(10_000)).is_ok());
+        assert!(may_force(Some(at(20_000)), 1, at(19_999)).is_err(), "another node's clock may run ahead by a little");
+    }
+
+    #[test]
+    fn steady_time_goes_on_when_the_clock_is_set_back() {
+        let mut steady = Steady::default();
+        let start = steady.at(at(50_000));
+        assert_eq!(steady.at(at(50_010)).since(start), Duration::from_secs(10));
+        assert_eq!(steady.at(at(10_000)).since(start), Duration::from_secs(10), "set back");
+        assert_eq!(steady.at(at(10_005)).since(start), Duration::from_secs(15), "and on from there");
+        assert_eq!(steady.at(at(9_000)).since(start), Duration::from_secs(15), "set back again");
+        assert_eq!(steady.at(at(9_001)).since(start), Duration::from_secs(16));
+    }
+
+    #[test]
+    fn failing_fetches_never_run_the_budget_dry() {
+        for per_hour in [1, 2, 3, 5, 10, 13, 30, 60, 1_000] {
+            let (mut budget, mut now, mut failures) = (Budget::new(per_hour), at(0), 0);
+            while now < at(5 * 3600) {
+                assert!(budget.spend(now), "{per_hour} per hour, at {now}");
+                failures += 1;
+                now = now.plus(pause_after_silence(failures).max(budget.pace(now)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_fetch_that_never_left_is_given_back() {
+        let mut budget = Budget::new(1);
+        assert!(budget.spend(at(0)) && !budget.spend(at(1)));
+        budget.refund();
+        assert!(budget.spend(at(1)));
     }
 
     #[test]

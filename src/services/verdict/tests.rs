@@ -76,6 +76,16 @@ fn an_attempt_without_an_answer_is_repeated_only_inside_the_window() {
 }
 
 #[test]
+fn a_busy_wechat_is_not_repeated_when_its_memory_is_over() {
+    let mut lease = lease();
+    lease.tries = 1;
+    lease.busy_since = Some(NOW.minus(REPEAT_WINDOW));
+    assert!(matches!(next_of(&answer(-1), &lease), Next::Unknown { .. }));
+    assert!(past_window(&lease, NOW).is_some());
+    assert!(past_window(&lease, NOW.minus(REPEAT_WINDOW + Duration::from_secs(1))).is_some(), "a clock that ran back");
+}
+
+#[test]
 fn used_up_tries_end_as_unknown_in_doubt_and_as_failed_otherwise() {
     let mut lease = lease();
     lease.tries = 4;

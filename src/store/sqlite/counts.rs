@@ -3,8 +3,10 @@
 use async_trait::async_trait;
 
 use super::fault::unavailable;
+use super::readers::PATIENCE;
 use super::{Sqlite, queue};
 use crate::domain::clock::Timestamp;
+use crate::domain::state::State;
 use crate::store::{Counts, Error, StateCount};
 
 #[async_trait]
@@ -22,12 +24,16 @@ impl Counts for Sqlite {
     }
 
     async fn oldest_ready(&self, now: Timestamp) -> Result<Option<Timestamp>, Error> {
-        self.readers.read(move |conn| queue::earliest_due(conn, now)).await
+        let states = self.figures.states().into_iter();
+        let waiting = states.filter(|line| matches!(line.state, State::Scheduled | State::Queued));
+        let stretches: Vec<_> = waiting.map(|line| (line.lane, line.account)).collect();
+        let earliest = self.readers.read(move |conn| queue::earliest_due(conn, &stretches)).await?;
+        Ok(earliest.filter(|due_at| *due_at <= now))
     }
 
     async fn unmatched_receipts(&self) -> Result<u64, Error> {
         self.readers
-            .read(|conn| {
+            .read_within(PATIENCE, |conn| {
                 let mut select = conn
                     .prepare_cached("SELECT count(*) FROM receipts WHERE message_id IS NULL AND status <> 'other'")?;
                 let count: i64 = select.query_row([], |row| row.get(0))?;

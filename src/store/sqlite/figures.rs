@@ -131,6 +131,14 @@ impl Figures {
             .collect()
     }
 
+    /// How many messages are `scheduled` or `queued`.
+    pub(super) fn waiting(&self) -> u64 {
+        let waits = |state| matches!(state, State::Scheduled | State::Queued);
+        let sums = self.sums();
+        let count: i64 = lines(&sums.accounts).filter(|(_, _, state, _)| waits(*state)).map(|(.., count)| count).sum();
+        u64::try_from(count).unwrap_or(0)
+    }
+
     pub(super) fn accepted(&self) -> u64 {
         u64::try_from(self.sums().accepted).unwrap_or(0)
     }

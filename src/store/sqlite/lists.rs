@@ -1,36 +1,76 @@
 //! Pages of messages, newest first, without sorting more than is under way.
 
-use std::time::Duration;
-
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
-use ulid::Ulid;
 
-use super::row;
-use crate::domain::clock::Timestamp;
+use super::row::{self, ID_SLACK};
 use crate::domain::ids::MessageId;
 use crate::domain::message::{Message, MessageFilter};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::state::State;
 use crate::store::Error;
 
-/// An id may have been made this much before or after the date in its row.
-const ID_SLACK: Duration = Duration::from_secs(60);
+/// So many waiting messages are still sorted for a page of them; of more, the newest of all are looked through.
+const SORTABLE: u64 = 20_000;
 
-pub(super) fn list(conn: &Connection, filter: &MessageFilter, page: &PageRequest) -> Result<Page<Message>, Error> {
+/// `waiting`: how many messages are `scheduled` or `queued`.
+pub(super) fn list(
+    conn: &Connection,
+    filter: &MessageFilter,
+    page: &PageRequest,
+    waiting: u64,
+) -> Result<Page<Message>, Error> {
     let wanted = usize::try_from(page.limit.max(1)).unwrap_or(usize::MAX);
-    let query = Query::new(filter, page);
-    let mut select = conn.prepare_cached(&query.sql)?;
-    let mut rows = select.query(params_from_iter(&query.values))?;
-    let mut items = Vec::new();
-    while let Some(row) = rows.next()? {
-        if items.len() == wanted {
-            let next = items.last().map(|message: &Message| message.id.to_string());
-            return Ok(Page { items, next });
+    let query = Query::new(filter, waiting > SORTABLE);
+    let mut found = Found::default();
+    let mut after = page.after.clone();
+    // What cannot be read leaves a gap in the page: it is filled from behind.
+    loop {
+        let read = query.run(conn, after.as_deref(), wanted + 1 - found.items.len(), &mut found)?;
+        if found.items.len() > wanted || !read.is_full {
+            break;
         }
-        items.push(row::message(row)?);
+        after = read.last;
     }
-    Ok(Page { items, next: None })
+    found.tell_unreadable();
+    let mut items = found.items;
+    let next = (items.len() > wanted).then(|| items[wanted - 1].id.to_string());
+    items.truncate(wanted);
+    Ok(Page { items, next })
+}
+
+#[derive(Default)]
+struct Found {
+    items: Vec<Message>,
+    unreadable: usize,
+    first_error: Option<Error>,
+}
+
+impl Found {
+    fn take(&mut self, row: Result<Message, Error>) {
+        match row {
+            Ok(message) => self.items.push(message),
+            Err(error) => {
+                self.unreadable += 1;
+                self.first_error.get_or_insert(error);
+            }
+        }
+    }
+
+    /// Once a page, not once a row.
+    fn tell_unreadable(&self) {
+        if let Some(error) = &self.first_error {
+            tracing::error!(%error, rows = self.unreadable, "messages that cannot be read were left out of a list");
+        }
+    }
+}
+
+/// What one run has read.
+struct Read {
+    /// The id of its last row, as it stands there.
+    last: Option<String>,
+    /// There may be more.
+    is_full: bool,
 }
 
 struct Query {
@@ -39,36 +79,62 @@ struct Query {
 }
 
 impl Query {
-    fn new(filter: &MessageFilter, page: &PageRequest) -> Self {
+    fn new(filter: &MessageFilter, crowded: bool) -> Self {
+        let visible = filter.visible_accounts.as_deref();
+        let account = match (&filter.account, visible) {
+            (None, Some([only])) => Some(only.clone()),
+            (account, _) => account.clone(),
+        };
         let mut query = Self { sql: String::new(), values: Vec::new() };
-        query.sql = format!("SELECT {} FROM messages {} WHERE TRUE", row::MESSAGE_COLUMNS, index_hint(filter));
+        let index = index_for(filter, account.is_some(), crowded);
+        query.sql = format!("SELECT {} FROM messages {index} WHERE TRUE", row::MESSAGE_COLUMNS);
         if let Some(state) = filter.state {
             // As a literal: SQLite proves from it that a partial index holds every such row.
             query.sql += &format!(" AND state = '{}'", state.as_str());
-            if matches!(state, State::Scheduled | State::Queued) {
-                query.sql += " AND state IN ('scheduled', 'queued')";
+            if index == DUE {
+                query.sql += " AND state IN ('scheduled', 'queued') AND lane IN ('urgent', 'normal', 'bulk')";
             }
         }
-        query.equals("account", filter.account.clone());
+        query.equals("account", account);
         query.equals("touser", filter.touser.clone());
         query.equals("template_id", filter.template_id.clone());
         query.equals("batch_id", filter.batch_id.map(|id| id.to_string()));
         query.equals("client", filter.client.clone());
-        query.visible(filter.visible_accounts.as_deref());
+        query.visible(visible);
         if let Some(from) = filter.created_after {
             query.and("created_at >= ?", from.as_millis());
-            query.and("id >= ?", lowest_id(from.minus(ID_SLACK)));
+            query.and("id >= ?", row::lowest_id(MessageId::PREFIX, from.minus(ID_SLACK)));
         }
         if let Some(until) = filter.created_before {
             query.and("created_at < ?", until.as_millis());
-            query.and("id < ?", lowest_id(until.plus(ID_SLACK)));
+            query.and("id < ?", row::lowest_id(MessageId::PREFIX, until.plus(ID_SLACK)));
         }
-        if let Some(after) = &page.after {
-            query.and("id < ?", after.clone());
-        }
-        query.sql += " ORDER BY id DESC LIMIT ?";
-        query.values.push(Value::Integer(i64::from(page.limit.max(1)) + 1));
         query
+    }
+
+    fn part(&self, after: Option<&str>, limit: usize) -> (String, Vec<Value>) {
+        let (mut sql, mut values) = (self.sql.clone(), self.values.clone());
+        if let Some(after) = after {
+            sql += " AND id < ?";
+            values.push(Value::Text(after.to_owned()));
+        }
+        sql += " ORDER BY id DESC LIMIT ?";
+        values.push(Value::Integer(row::limit(limit)));
+        (sql, values)
+    }
+
+    fn run(&self, conn: &Connection, after: Option<&str>, limit: usize, found: &mut Found) -> Result<Read, Error> {
+        let (sql, values) = self.part(after, limit);
+        let mut select = conn.prepare_cached(&sql)?;
+        let mut rows = select.query(params_from_iter(&values))?;
+        let (mut count, mut last) = (0, None);
+        while let Some(row) = rows.next()? {
+            count += 1;
+            // One whose id is no text ends the list: there is nothing to go on after.
+            last = row.get("id").ok();
+            found.take(row::message(row));
+        }
+        Ok(Read { is_full: count == limit && last.is_some(), last })
     }
 
     fn and(&mut self, condition: &str, value: impl Into<Value>) {
@@ -86,42 +152,47 @@ impl Query {
     fn visible(&mut self, accounts: Option<&[String]>) {
         if let Some(accounts) = accounts {
             let marks = vec!["?"; accounts.len()].join(", ");
-            self.sql += &format!(" AND account IN ({marks})");
+            // The plus keeps it from being an index's business: pages of several accounts would have to be sorted.
+            self.sql += &format!(" AND +account IN ({marks})");
             self.values.extend(accounts.iter().cloned().map(Value::Text));
         }
     }
 }
 
-/// What is under way is little compared with what is done: its own index finds it, and the few rows are sorted.
-const fn index_hint(filter: &MessageFilter) -> &'static str {
-    if filter.touser.is_some() || filter.batch_id.is_some() {
-        return "";
+const DUE: &str = "INDEXED BY messages_due";
+
+/// The index that leaves the fewest rows; SQLite, which has no statistics, would often choose another. What is under way is
+/// little compared with what is done: its own index finds it, and the few rows are sorted, unless it is `crowded`.
+const fn index_for(filter: &MessageFilter, has_account: bool, crowded: bool) -> &'static str {
+    if filter.touser.is_some() {
+        return "INDEXED BY messages_touser";
+    }
+    if filter.batch_id.is_some() {
+        return "INDEXED BY messages_batch";
     }
     match filter.state {
-        Some(State::Scheduled | State::Queued) => "INDEXED BY messages_due",
+        Some(State::Scheduled | State::Queued) if !crowded => DUE,
         Some(State::Sending) => "INDEXED BY messages_lease",
+        Some(State::Undelivered | State::Rejected | State::Unknown | State::Failed | State::Expired) => {
+            "INDEXED BY messages_trouble"
+        }
+        _ if has_account => "INDEXED BY messages_account",
         _ => "",
     }
-}
-
-/// The lowest id that can be made at this time.
-fn lowest_id(at: Timestamp) -> String {
-    let millis = u64::try_from(at.as_millis()).unwrap_or(0);
-    format!("{}{}", MessageId::PREFIX, Ulid::from_parts(millis, 0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::clock::Timestamp;
     use crate::domain::ids::BatchId;
 
-    fn plan(filter: MessageFilter) -> String {
+    fn plan(filter: &MessageFilter, crowded: bool) -> String {
         let mut conn = Connection::open_in_memory().unwrap();
         super::super::schema::upgrade(&mut conn).unwrap();
-        let page = PageRequest { limit: 50, after: Some(lowest_id(Timestamp::from_millis(9))) };
-        let query = Query::new(&filter, &page);
-        let mut select = conn.prepare(&format!("EXPLAIN QUERY PLAN {}", query.sql)).unwrap();
-        let lines = select.query_map(params_from_iter(&query.values), |row| row.get::<_, String>("detail")).unwrap();
+        let (sql, values) = Query::new(filter, crowded).part(Some("msg_01"), 50);
+        let mut select = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let lines = select.query_map(params_from_iter(&values), |row| row.get::<_, String>("detail")).unwrap();
         lines.map(Result::unwrap).collect::<Vec<_>>().join("\n")
     }
 
@@ -131,27 +202,49 @@ mod tests {
 
     #[test]
     fn no_page_of_what_is_done_is_sorted() {
-        let touser = MessageFilter { touser: Some("o1".to_owned()), ..MessageFilter::default() };
-        let batch = BatchId::generate(Timestamp::from_millis(1));
-        let account = MessageFilter { account: Some("shop".to_owned()), ..MessageFilter::default() };
-        let since = MessageFilter { created_after: Some(Timestamp::from_millis(1)), ..MessageFilter::default() };
-        for (filter, index) in [
-            (MessageFilter::default(), "sqlite_autoindex_messages_1"),
-            (account, "sqlite_autoindex_messages_1"),
-            (since, "sqlite_autoindex_messages_1"),
-            (touser, "messages_touser"),
-            (MessageFilter { batch_id: Some(batch), ..MessageFilter::default() }, "messages_batch"),
-            (of_state(State::Failed), "messages_trouble"),
-            (of_state(State::Unknown), "messages_trouble"),
+        let text = |text: &str| Some(text.to_owned());
+        let all = MessageFilter::default;
+        let visible = |accounts: &[&str]| Some(accounts.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
+        let batch_id = Some(BatchId::generate(Timestamp::from_millis(1)));
+        for (filter, way) in [
+            (all(), "sqlite_autoindex_messages_1 (id<?)"),
+            (MessageFilter { client: text("crm"), ..all() }, "sqlite_autoindex_messages_1 (id<?)"),
+            (MessageFilter { template_id: text("T"), ..all() }, "sqlite_autoindex_messages_1 (id<?)"),
+            (
+                MessageFilter { created_after: Some(Timestamp::from_millis(1)), ..all() },
+                "sqlite_autoindex_messages_1 (id>? AND id<?)",
+            ),
+            (MessageFilter { visible_accounts: visible(&["a", "b"]), ..all() }, "sqlite_autoindex_messages_1 (id<?)"),
+            (MessageFilter { visible_accounts: visible(&["a"]), ..all() }, "messages_account (account=? AND id<?)"),
+            (MessageFilter { account: text("a"), ..all() }, "messages_account (account=? AND id<?)"),
+            (
+                MessageFilter { account: text("a"), client: text("crm"), ..of_state(State::Delivered) },
+                "messages_account (account=? AND id<?)",
+            ),
+            (MessageFilter { touser: text("o1"), ..all() }, "messages_touser (touser=? AND id<?)"),
+            (
+                MessageFilter { touser: text("o1"), account: text("a"), ..of_state(State::Failed) },
+                "messages_touser (touser=? AND id<?)",
+            ),
+            (MessageFilter { batch_id, account: text("a"), ..all() }, "messages_batch (batch_id=? AND id<?)"),
+            (of_state(State::Failed), "messages_trouble (state=? AND id<?)"),
+            (MessageFilter { account: text("a"), ..of_state(State::Unknown) }, "messages_trouble (state=? AND id<?)"),
         ] {
-            let plan = plan(filter);
-            assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{index}: {plan}");
+            let plan = plan(&filter, false);
+            assert!(plan.contains(way) && !plan.contains("TEMP B-TREE"), "{filter:?}: {plan}");
         }
     }
 
     #[test]
-    fn what_is_under_way_is_found_by_its_own_index() {
-        assert!(plan(of_state(State::Queued)).contains("messages_due"));
-        assert!(plan(of_state(State::Sending)).contains("messages_lease"));
+    fn what_is_under_way_is_found_by_its_own_index_unless_there_is_much_of_it() {
+        let queued = of_state(State::Queued);
+        assert!(plan(&queued, false).contains("messages_due"));
+        let of_account = MessageFilter { account: Some("a".to_owned()), ..queued.clone() };
+        assert!(plan(&of_account, false).contains("messages_due (lane=? AND account=?)"));
+        assert!(plan(&of_state(State::Sending), false).contains("messages_lease"));
+        for (filter, way) in [(queued, "sqlite_autoindex_messages_1"), (of_account, "messages_account")] {
+            let plan = plan(&filter, true);
+            assert!(plan.contains(way) && !plan.contains("TEMP B-TREE"), "{plan}");
+        }
     }
 }

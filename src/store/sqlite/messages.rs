@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use rusqlite::Connection;
 
-use super::standing::{self, Standing};
+use super::readers::PATIENCE;
+use super::standing::{self, Broken, Standing};
 use super::writer::Unit;
-use super::{Sqlite, lists, row};
+use super::{Sqlite, forget, lists, row};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::message::{Message, MessageFilter};
@@ -14,6 +15,9 @@ use crate::domain::state::State;
 use crate::store::messages::Changed;
 use crate::store::{Error, Messages};
 
+/// The reason of what a hand has settled.
+const OPERATOR: &str = "operator";
+
 #[async_trait]
 impl Messages for Sqlite {
     async fn look_up(&self, id: MessageId) -> Result<Option<Message>, Error> {
@@ -21,7 +25,8 @@ impl Messages for Sqlite {
     }
 
     async fn list(&self, filter: MessageFilter, page: PageRequest) -> Result<Page<Message>, Error> {
-        self.readers.read(move |conn| lists::list(conn, &filter, &page)).await
+        let waiting = self.figures.waiting();
+        self.readers.read_within(PATIENCE, move |conn| lists::list(conn, &filter, &page, waiting)).await
     }
 
     async fn cancel(&self, id: MessageId, now: Timestamp) -> Result<Option<Changed>, Error> {
@@ -31,9 +36,18 @@ impl Messages for Sqlite {
     async fn resolve(&self, id: MessageId, state: State, now: Timestamp) -> Result<Option<Changed>, Error> {
         let resolved = move |message: &Standing| {
             let sensible = matches!(state, State::Sent | State::Failed);
-            (sensible && message.state == State::Unknown).then_some((state, Some("operator")))
+            (sensible && message.state == State::Unknown).then_some((state, Some(OPERATOR)))
         };
-        self.writer.run(move |unit| by_hand(unit, id, now, resolved)).await
+        self.writer
+            .run(move |unit| match broken(unit, id)? {
+                Some(broken) if state == State::Failed => end_broken(unit, &broken, now).map(Some),
+                _ => by_hand(unit, id, now, resolved),
+            })
+            .await
+    }
+
+    async fn forget(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {
+        self.writer.run(move |unit| forget::messages(unit, before, limit)).await
     }
 }
 
@@ -61,6 +75,22 @@ fn by_hand(
         message.change(unit, state, reason, now)?;
     }
     Ok(Some(Changed { applied: target.is_some(), state: message.state }))
+}
+
+/// The row, when it cannot be read.
+fn broken(unit: &Unit<'_>, id: MessageId) -> Result<Option<Broken>, Error> {
+    let sql = format!("SELECT {} FROM messages WHERE id = ?1", standing::COLUMNS);
+    let mut select = unit.tx.prepare_cached(&sql)?;
+    let (_, mut broken) = standing::sort_out(&mut select.query([id])?)?;
+    Ok(broken.pop())
+}
+
+fn end_broken(unit: &mut Unit<'_>, message: &Broken, now: Timestamp) -> Result<Changed, Error> {
+    let applied = message.state == State::Unknown;
+    if applied {
+        message.put(unit, State::Failed, OPERATOR, now)?;
+    }
+    Ok(Changed { applied, state: if applied { State::Failed } else { message.state } })
 }
 
 fn standing_of(unit: &Unit<'_>, id: MessageId) -> Result<Option<Standing>, Error> {

@@ -1,21 +1,26 @@
 //! SQLite: one file, one serving process, one writer thread, a few readers.
 //!
 //! In: verbs of the doors. Out: rows of `migrations/sqlite`. Every change goes through [`writer`], which commits whatever
-//! waits in one transaction; queries go to [`readers`].
+//! waits in one transaction; queries go to [`readers`], those that may be slow to readers of their own.
 //!
 //! | table | row | indexes besides its key |
 //! | --- | --- | --- |
-//! | `messages` | a message; `attempts` and `history` are lines of JSON, appended in the update that changes its state | `due` (lease), `expiry` (expire), `lease` (rescue): only rows under way; `msgid` (receipts; not unique, WeChat has repeated some); `doubt` (receipts without a msgid of ours); `trouble`, `touser`, `batch` (lists) |
+//! | `messages` | a message; `attempts` and `history` are lines of JSON, appended in the update that changes its state | `due` (lease, by lane and account), `expiry` (expire), `lease` (rescue): only rows under way; `msgid` (receipts; not unique, WeChat has repeated some); `doubt` (receipts without a msgid of ours); `trouble`, `account`, `touser`, `batch` (lists) |
 //! | `idempotency` | a caller's key → its message | `age` (forget) |
-//! | `callbacks`, `callback_keys` | a callback; what makes it one of a kind | |
+//! | `callbacks` | a callback, with what makes it one of a kind | its account and `dedupe_key` |
 //! | `receipts` | receipts that settled nothing: unmatched, late, or neither success nor failure | two on the unmatched |
 //! | `users`, `keys`, `tokens` | as their doors say | `user_id` |
 //! | `counts`, `totals` | figures, written with the change they count | |
+//!
+//! Lists by `client` or `template_id` alone have no index: one more write for every message, all day, for a question that is
+//! seldom asked. They walk the ids, newest first, until the page is full or the time is up. `account` has one: it is what
+//! callers are limited to, its two columns never change, and each account's ids only grow, so its inserts go to one page.
 
 mod callbacks;
 mod counts;
 mod fault;
 mod figures;
+mod forget;
 mod history;
 mod keys;
 mod leases;

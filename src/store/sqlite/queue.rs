@@ -1,23 +1,32 @@
 //! `Queue`: who holds what, and until when.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::leases::Terms;
 use super::{Sqlite, leases, rescue, settle};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::message::Lease;
 use crate::domain::settlement::Settlement;
 use crate::domain::state::{Lane, State};
-use crate::store::{Error, Queue, Rescued, Settled};
+use crate::store::{Error, OpenAccount, Queue, Rescued, Settled};
 
 #[async_trait]
 impl Queue for Sqlite {
-    async fn lease(&self, lane: Lane, limit: usize, now: Timestamp, hold: Duration) -> Result<Vec<Lease>, Error> {
-        let boot = self.boot.clone();
-        self.writer.run(move |unit| leases::lease(unit, &boot, lane, limit, now, hold)).await
+    async fn lease(
+        &self,
+        lane: Lane,
+        open: &[OpenAccount],
+        limit: usize,
+        now: Timestamp,
+        hold: Duration,
+    ) -> Result<Vec<Lease>, Error> {
+        let terms = Terms { boot: self.boot.clone(), lane, open: open.to_vec(), limit, now, until: now.plus(hold) };
+        self.writer.run(move |unit| leases::lease(unit, &terms)).await
     }
 
     async fn extend(&self, message_id: MessageId, generation: i64, until: Timestamp) -> Result<bool, Error> {
@@ -28,29 +37,41 @@ impl Queue for Sqlite {
         self.writer.run(move |unit| settle::settle(unit, &lease, &settlement, now)).await
     }
 
-    async fn rescue(&self, now: Timestamp, window: Duration, limit: usize) -> Result<Rescued, Error> {
+    async fn rescue(
+        &self,
+        now: Timestamp,
+        window: Duration,
+        limit: usize,
+        running: &[MessageId],
+    ) -> Result<Rescued, Error> {
         let boot = self.boot.clone();
-        self.writer.run(move |unit| rescue::rescue(unit, &boot, now, window, limit)).await
+        let running: HashSet<String> = running.iter().map(MessageId::to_string).collect();
+        self.writer.run(move |unit| rescue::rescue(unit, &boot, now, window, limit, &running)).await
     }
 
     async fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<(MessageId, State)>, Error> {
         self.writer.run(move |unit| rescue::expire(unit, now, limit)).await
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>, Error> {
-        self.readers.read(|conn| earliest_due(conn, Timestamp::from_millis(i64::MAX))).await
+    async fn next_due(&self, open: &[OpenAccount]) -> Result<Option<Timestamp>, Error> {
+        let stretches: Vec<_> =
+            open.iter().flat_map(|account| Lane::ALL.map(|lane| (lane, account.name.clone()))).collect();
+        self.readers.read(move |conn| earliest_due(conn, &stretches)).await
     }
 }
 
-/// The earliest due date up to `until`, of all lanes.
-pub(super) fn earliest_due(conn: &Connection, until: Timestamp) -> Result<Option<Timestamp>, Error> {
+/// The earliest due date of these lanes and accounts: one look into `messages_due` each.
+pub(super) fn earliest_due(
+    conn: &Connection,
+    stretches: &[(Lane, impl AsRef<str>)],
+) -> Result<Option<Timestamp>, Error> {
     let mut select = conn.prepare_cached(
-        "SELECT due_at FROM messages WHERE lane = ?1 AND state IN ('scheduled', 'queued') AND due_at <= ?2
-         ORDER BY due_at LIMIT 1",
+        "SELECT due_at FROM messages INDEXED BY messages_due
+         WHERE lane = ?1 AND account = ?2 AND state IN ('scheduled', 'queued') ORDER BY due_at LIMIT 1",
     )?;
     let mut earliest = None;
-    for lane in Lane::ALL {
-        let due: Option<Timestamp> = select.query_row(params![lane, until], |row| row.get(0)).optional()?;
+    for (lane, account) in stretches {
+        let due: Option<Timestamp> = select.query_row(params![lane, account.as_ref()], |row| row.get(0)).optional()?;
         earliest = [earliest, due].into_iter().flatten().min();
     }
     Ok(earliest)

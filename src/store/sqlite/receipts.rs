@@ -2,7 +2,8 @@
 //!
 //! A receipt names a `msgid`. We know a message's `msgid` only once its send was answered and settled, so a receipt may be
 //! early (kept, [`waiting_for`] finds it), and after a lost answer it is the only one who knows ([`take`], [`meant_for`]
-//! then go by account and openid, when nothing else can be meant).
+//! then go by account and openid, when nothing else can be meant). Receipts of other kinds of messages than template
+//! messages come to the same users: those never go by doubt.
 
 use std::time::Duration;
 
@@ -22,10 +23,9 @@ use crate::store::Error;
 /// Receipts come within a day or not at all: an older doubt is not theirs.
 const RECEIPT_DUE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// In doubt: the message may be at WeChat under a `msgid` that we do not know. Word for word the condition of
-/// `messages_doubt`.
-const IN_DOUBT: &str =
-    "(state = 'unknown' OR (state = 'queued' AND doubtful_since IS NOT NULL) OR (state = 'sent' AND msgid IS NULL))";
+/// In doubt: the message may be at WeChat under a `msgid` that we do not know (of a `sent` one we may know the wrong one).
+/// Word for word the condition of `messages_doubt`.
+const IN_DOUBT: &str = "doubtful_since IS NOT NULL AND state IN ('queued', 'unknown', 'sent')";
 
 /// What a final receipt makes of a message.
 pub(super) struct Verdict {
@@ -42,11 +42,11 @@ pub(super) struct Kept {
 
 /// The first unmatched receipt with this `msgid`, for a message whose send was just answered.
 pub(super) fn waiting_for(unit: &Unit<'_>, lease: &Lease, msgid: &str) -> Result<Option<Kept>, Error> {
-    // WeChat has given one msgid to two users before: the one of our user comes first.
+    // WeChat has given one msgid to two users before: only our user's counts.
     let mut select = unit.tx.prepare_cached(
         "SELECT id, msgid, openid, status, reason FROM receipts
-         WHERE account = ?1 AND msgid = ?2 AND message_id IS NULL AND status <> 'other'
-         ORDER BY openid <> ?3, id LIMIT 1",
+         WHERE account = ?1 AND msgid = ?2 AND openid = ?3 AND message_id IS NULL AND status <> 'other'
+         ORDER BY id LIMIT 1",
     )?;
     let mut rows = select.query(params![&*lease.account, msgid, lease.touser])?;
     rows.next()?.map(read_kept).transpose()
@@ -63,6 +63,7 @@ pub(super) fn meant_for(
     let mut select = unit.tx.prepare_cached(
         "SELECT id, msgid, openid, status, reason FROM receipts
          WHERE account = ?1 AND openid = ?2 AND message_id IS NULL AND status <> 'other' AND received_at >= ?3
+            AND is_template
          LIMIT 2",
     )?;
     let mut rows = select.query(params![account, touser, since])?;
@@ -107,8 +108,8 @@ pub(super) fn take(unit: &mut Unit<'_>, callback: &NewCallback, receipt: &Receip
         return Ok(ReceiptEffect::NotFinal);
     };
     let found = match by_msgid(unit, &callback.account, receipt)? {
-        Some(found) => Some(found),
-        None => alone_in_doubt(unit, callback, receipt)?,
+        None if receipt.is_template => alone_in_doubt(unit, callback, receipt)?,
+        found => found,
     };
     let Some(mut message) = found else {
         keep(unit, callback, receipt, None)?;
@@ -119,16 +120,19 @@ pub(super) fn take(unit: &mut Unit<'_>, callback: &NewCallback, receipt: &Receip
         return Ok(ReceiptEffect::AlreadyFinal { message_id: message.id });
     }
     deliver(unit, &mut message, &receipt.msgid, &verdict, callback.received_at)?;
-    Ok(ReceiptEffect::Settled { message_id: message.id, state: verdict.state })
+    let Verdict { state, reason } = verdict;
+    Ok(ReceiptEffect::Settled { message_id: message.id, state, reason, msgid: receipt.msgid.clone() })
 }
 
-/// The message with this `msgid`: of the receipt's user rather than of another, open rather than final, old rather than new.
+/// The message of the receipt's user with this `msgid`: open rather than final, old rather than new.
 fn by_msgid(unit: &Unit<'_>, account: &str, receipt: &Receipt) -> Result<Option<Standing>, Error> {
-    let sql = format!("SELECT {} FROM messages WHERE account = ?1 AND msgid = ?2 ORDER BY rowid", standing::COLUMNS);
+    let sql = format!(
+        "SELECT {} FROM messages INDEXED BY messages_msgid WHERE account = ?1 AND msgid = ?2 AND touser = ?3 ORDER BY rowid",
+        standing::COLUMNS
+    );
     let mut select = unit.tx.prepare_cached(&sql)?;
-    let (found, _) = standing::sort_out(&mut select.query(params![account, receipt.msgid])?)?;
-    let rank = |message: &Standing| (message.touser != receipt.openid.as_str(), !is_open(message.state));
-    Ok(found.into_iter().min_by_key(rank))
+    let (found, _) = standing::sort_out(&mut select.query(params![account, receipt.msgid, receipt.openid])?)?;
+    Ok(found.into_iter().min_by_key(|message| !is_open(message.state)))
 }
 
 fn alone_in_doubt(unit: &Unit<'_>, callback: &NewCallback, receipt: &Receipt) -> Result<Option<Standing>, Error> {
@@ -142,7 +146,8 @@ fn alone_in_doubt(unit: &Unit<'_>, callback: &NewCallback, receipt: &Receipt) ->
 /// At most two: more would not be told apart either.
 fn in_doubt(unit: &Unit<'_>, account: &str, touser: &str, since: Timestamp) -> Result<Vec<Standing>, Error> {
     let sql = format!(
-        "SELECT {} FROM messages WHERE account = ?1 AND touser = ?2 AND {IN_DOUBT} AND doubtful_since >= ?3 LIMIT 2",
+        "SELECT {} FROM messages INDEXED BY messages_doubt
+         WHERE account = ?1 AND touser = ?2 AND {IN_DOUBT} AND doubtful_since >= ?3 LIMIT 2",
         standing::COLUMNS
     );
     let mut select = unit.tx.prepare_cached(&sql)?;
@@ -172,8 +177,9 @@ fn keep(
     };
     unit.tx
         .prepare_cached(
-            "INSERT INTO receipts (account, msgid, openid, status, reason, received_at, callback_id, message_id)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO receipts (account, msgid, openid, status, reason, received_at, callback_id, message_id,
+                is_template)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             callback.account,
@@ -184,6 +190,7 @@ fn keep(
             callback.received_at,
             callback.id,
             message_id,
+            receipt.is_template,
         ])?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Repairs of the queue: leases whose holder died, messages whose time is over.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use rusqlite::params;
@@ -12,7 +13,8 @@ use crate::domain::ids::MessageId;
 use crate::domain::state::{OnUnknown, State};
 use crate::store::{Error, Rescued};
 
-const CRASH: &str = "crash";
+/// The reason of what was taken back.
+pub(super) const CRASH: &str = "crash";
 const EXPIRED: &str = "expired";
 
 pub(super) fn rescue(
@@ -21,6 +23,7 @@ pub(super) fn rescue(
     now: Timestamp,
     window: Duration,
     limit: usize,
+    running: &HashSet<String>,
 ) -> Result<Rescued, Error> {
     let sql = format!(
         "SELECT {} FROM messages INDEXED BY messages_lease
@@ -29,7 +32,9 @@ pub(super) fn rescue(
     );
     let (found, broken) = {
         let mut select = unit.tx.prepare_cached(&sql)?;
-        standing::sort_out(&mut select.query(params![boot, now, row::limit(limit)])?)?
+        // Those that run may be the oldest: they must not crowd the others out.
+        let mut rows = select.query(params![boot, now, row::limit(limit.saturating_add(running.len()))])?;
+        standing::sort_out_but(&mut rows, running, limit)?
     };
     let mut rescued = Rescued::default();
     for mut message in found {
@@ -48,7 +53,9 @@ pub(super) fn rescue(
 
 fn take_back(unit: &mut Unit<'_>, message: &mut Standing, now: Timestamp, window: Duration) -> Result<(), Error> {
     let doubtful_since = message.doubtful_since.or(message.leased_at).unwrap_or(now);
-    let again = message.on_unknown == OnUnknown::Retry && now.since(doubtful_since) < window;
+    // A doubt from the future: the clock was set back, and how old it is nobody knows.
+    let is_young = doubtful_since <= now && now.since(doubtful_since) < window;
+    let again = message.on_unknown == OnUnknown::Retry && is_young;
     unit.tx
         .prepare_cached("UPDATE messages SET doubtful_since = ?2, due_at = ?3 WHERE rowid = ?1")?
         .execute(params![message.rowid, doubtful_since, now])?;

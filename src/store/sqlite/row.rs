@@ -1,7 +1,10 @@
 //! Values ⇄ columns, and whole rows of `messages`. What cannot be read is `Corrupt`, with its place.
 
+use std::time::Duration;
+
 use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{Row, ToSql};
+use ulid::Ulid;
 
 use super::history;
 use crate::domain::clock::Timestamp;
@@ -102,6 +105,15 @@ pub(super) fn message(row: &Row<'_>) -> Result<Message, Error> {
         attempts: history::read(&fields, "attempts")?,
         history: history::read(&fields, "history")?,
     })
+}
+
+/// An id may have been made this much before or after the date in its row.
+pub(super) const ID_SLACK: Duration = Duration::from_secs(60);
+
+/// The lowest id with this prefix that can be made at this time.
+pub(super) fn lowest_id(prefix: &str, at: Timestamp) -> String {
+    let millis = u64::try_from(at.as_millis()).unwrap_or(0);
+    format!("{prefix}{}", Ulid::from_parts(millis, 0))
 }
 
 /// A count as SQLite takes it.

@@ -1,16 +1,26 @@
 //! The end of a lease: a settlement in, one row changed, early receipts used up.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Row, params};
 
+use super::fault::unavailable;
+use super::history;
 use super::receipts::{self, Kept};
+use super::rescue::CRASH;
 use super::row::Fields;
 use super::writer::Unit;
-use super::{history, standing};
 use crate::domain::clock::Timestamp;
 use crate::domain::message::Lease;
 use crate::domain::settlement::{Next, Settlement};
 use crate::domain::state::State;
 use crate::store::{Error, Settled};
+
+/// A row that a lease may end.
+struct Held {
+    rowid: i64,
+    /// `sending`, or where `rescue` put it.
+    state: State,
+    leased_at: Timestamp,
+}
 
 pub(super) fn settle(
     unit: &mut Unit<'_>,
@@ -18,55 +28,77 @@ pub(super) fn settle(
     settlement: &Settlement,
     now: Timestamp,
 ) -> Result<Settled, Error> {
-    let Some((rowid, leased_at)) = held(unit, lease)? else {
-        return Ok(Settled { applied: false, state: standing_now(unit, lease)? });
-    };
-    let next = &settlement.next;
-    let doubt = doubt_after(next, lease, leased_at);
-    let kept = match (next, doubt) {
-        (Next::Sent { msgid: Some(msgid) }, _) => receipts::waiting_for(unit, lease, msgid)?,
-        (Next::Sent { .. } | Next::Unknown { .. } | Next::Queued { .. }, Some(since)) => {
-            receipts::meant_for(unit, &lease.account, lease.touser.as_str(), lease.message_id, since)?
-        }
-        _ => None,
-    };
-    let state = kept.as_ref().map_or(next.state(), |kept| kept.verdict.state);
-    write(unit, rowid, settlement, kept.as_ref(), doubt, now)?;
-    unit.deltas.moved(&lease.account, lease.lane, State::Sending, state);
+    let Some(held) = held(unit, lease)? else { return standing_now(unit, lease) };
+    let doubt = doubt_after(&settlement.next, lease, held.leased_at);
+    let kept = receipt_for(unit, lease, &settlement.next, doubt)?;
+    let settled = write(unit, held.rowid, settlement, kept.as_ref(), doubt, now)?;
+    unit.deltas.moved(&lease.account, lease.lane, held.state, settled.state);
     if let Some(kept) = kept {
         receipts::use_up(unit, &lease.account, &kept, lease.message_id)?;
     }
-    Ok(Settled { applied: true, state })
+    Ok(settled)
 }
 
-/// The row, and when this lease began, if the lease is current.
-fn held(unit: &Unit<'_>, lease: &Lease) -> Result<Option<(i64, Timestamp)>, Error> {
+/// The receipt that came before the answer was written. One with our own `msgid` always goes first; without one, and after
+/// a repeat, the first attempt's `msgid` may be meant.
+fn receipt_for(unit: &Unit<'_>, lease: &Lease, next: &Next, doubt: Option<Timestamp>) -> Result<Option<Kept>, Error> {
+    if let Next::Sent { msgid: Some(msgid) } = next
+        && let Some(kept) = receipts::waiting_for(unit, lease, msgid)?
+    {
+        return Ok(Some(kept));
+    }
+    match (next, doubt) {
+        (Next::Sent { .. } | Next::Unknown { .. } | Next::Queued { .. }, Some(since)) => {
+            receipts::meant_for(unit, &lease.account, lease.touser.as_str(), lease.message_id, since)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The row, if the lease is current: held still, or taken back by `rescue` and lent to nobody since.
+fn held(unit: &Unit<'_>, lease: &Lease) -> Result<Option<Held>, Error> {
     let mut select = unit.tx.prepare_cached(
-        "SELECT rowid, leased_at FROM messages WHERE id = ?1 AND lease_generation = ?2 AND state = 'sending'",
+        "SELECT rowid, id, state, leased_at FROM messages WHERE id = ?1 AND lease_generation = ?2
+            AND (state = 'sending' OR (state IN ('queued', 'unknown') AND state_reason = ?3))",
     )?;
-    let row = select.query_row(params![lease.message_id, lease.generation], |row| {
-        Ok((row.get(0)?, row.get::<_, Option<Timestamp>>(1)?.unwrap_or(lease.created_at)))
-    });
-    Ok(row.optional()?)
+    let mut rows = select.query(params![lease.message_id, lease.generation, CRASH])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let fields = Fields::new(row, "messages", "id");
+    Ok(Some(Held {
+        rowid: fields.get("rowid")?,
+        state: fields.parsed("state", State::parse)?,
+        leased_at: fields.get::<Option<Timestamp>>("leased_at")?.unwrap_or(lease.created_at),
+    }))
 }
 
-fn standing_now(unit: &Unit<'_>, lease: &Lease) -> Result<State, Error> {
-    let sql = format!("SELECT {} FROM messages WHERE id = ?1", standing::COLUMNS);
-    let mut select = unit.tx.prepare_cached(&sql)?;
+fn standing_now(unit: &Unit<'_>, lease: &Lease) -> Result<Settled, Error> {
+    let mut select = unit.tx.prepare_cached("SELECT id, state, state_reason, msgid FROM messages WHERE id = ?1")?;
     let mut rows = select.query([lease.message_id])?;
     match rows.next()? {
-        Some(row) => Fields::new(row, "messages", "id").parsed("state", State::parse),
+        Some(row) => read_settled(row, false),
         None => Err(Error::Corrupt { table: "messages", column: "id", row: lease.message_id.to_string() }),
     }
 }
 
-/// Since when WeChat may have taken it without our knowing its `msgid`.
+fn read_settled(row: &Row<'_>, applied: bool) -> Result<Settled, Error> {
+    let fields = Fields::new(row, "messages", "id");
+    Ok(Settled {
+        applied,
+        state: fields.parsed("state", State::parse)?,
+        reason: fields.get("state_reason")?,
+        msgid: fields.get("msgid")?,
+    })
+}
+
+/// Since when WeChat may have taken it under a `msgid` that we do not know.
 fn doubt_after(next: &Next, lease: &Lease, leased_at: Timestamp) -> Option<Timestamp> {
     match next {
-        Next::Sent { msgid: Some(_) } => None,
         Next::Sent { msgid: None } | Next::Unknown { .. } => Some(lease.doubtful_since.unwrap_or(leased_at)),
         Next::Queued { doubtful_since, .. } => *doubtful_since,
-        Next::Rejected { .. } | Next::Failed { .. } | Next::Expired { .. } => lease.doubtful_since,
+        // What WeChat answers to a repeat may name another push than the first attempt's receipt will.
+        Next::Sent { msgid: Some(_) } | Next::Rejected { .. } | Next::Failed { .. } | Next::Expired { .. } => {
+            lease.doubtful_since
+        }
     }
 }
 
@@ -77,7 +109,7 @@ fn write(
     kept: Option<&Kept>,
     doubt: Option<Timestamp>,
     now: Timestamp,
-) -> Result<(), Error> {
+) -> Result<Settled, Error> {
     let next = &settlement.next;
     let (msgid, due_at, tries, busy) = match next {
         Next::Sent { msgid } => (msgid.as_deref(), None, None, None),
@@ -90,27 +122,30 @@ fn write(
         (state, state_reason) = (verdict.state, verdict.reason.as_deref());
         lines += &history::line(state, now, state_reason)?;
     }
-    unit.tx
-        .prepare_cached(
-            "UPDATE messages SET state = ?2, state_reason = ?3, msgid = coalesce(?4, msgid),
-                due_at = coalesce(?5, due_at), tries = coalesce(?6, tries), doubtful_since = ?7, updated_at = ?8, busy_since = ?11,
-                attempts = attempts || ?9, history = history || ?10
-             WHERE rowid = ?1",
-        )?
-        .execute(params![
-            rowid,
-            state,
-            state_reason,
-            kept.map(|kept| kept.msgid.as_str()).or(msgid),
-            due_at,
-            tries,
-            doubt,
-            now,
-            history::lines(&settlement.attempts)?,
-            lines,
-            busy,
-        ])?;
-    Ok(())
+    let mut update = unit.tx.prepare_cached(
+        "UPDATE messages SET state = ?2, state_reason = ?3, msgid = coalesce(?4, msgid),
+            due_at = coalesce(?5, due_at), tries = coalesce(?6, tries), doubtful_since = ?7, updated_at = ?8,
+            attempts = attempts || ?9, history = history || ?10, busy_since = ?11
+         WHERE rowid = ?1 RETURNING id, state, state_reason, msgid",
+    )?;
+    let mut rows = update.query(params![
+        rowid,
+        state,
+        state_reason,
+        kept.map(|kept| kept.msgid.as_str()).or(msgid),
+        due_at,
+        tries,
+        doubt,
+        now,
+        history::lines(&settlement.attempts)?,
+        lines,
+        busy,
+    ])?;
+    let row = rows.next()?.ok_or_else(|| unavailable("the row of a lease is gone"))?;
+    let settled = read_settled(row, true)?;
+    // To its end: only then is the update done.
+    while rows.next()?.is_some() {}
+    Ok(settled)
 }
 
 fn reason(next: &Next) -> Option<&str> {

@@ -1,5 +1,7 @@
 //! Where a message stands: the few columns that the verbs need that move it, and what becomes of rows that lack them.
 
+use std::collections::HashSet;
+
 use rusqlite::{Row, Rows, params};
 
 use super::history;
@@ -66,7 +68,7 @@ pub(super) struct Broken {
     rowid: i64,
     account: String,
     lane: Lane,
-    state: State,
+    pub(super) state: State,
     error: Error,
 }
 
@@ -83,24 +85,40 @@ impl Broken {
         })
     }
 
-    /// Out of the way: `unknown`, reason `corrupt`, for an operator to look at. Its history may be what is broken, so that
-    /// stays as it is.
+    /// Out of the way: `unknown`, reason `corrupt`, for an operator to look at.
     pub(super) fn set_aside(self, unit: &mut Unit<'_>, now: Timestamp) -> Result<(), Error> {
         tracing::error!(error = %self.error, "a message cannot be read; it is set aside as unknown, reason corrupt");
+        self.put(unit, State::Unknown, "corrupt", now)
+    }
+
+    /// Its history may be what is broken, so that stays as it is.
+    pub(super) fn put(&self, unit: &mut Unit<'_>, to: State, reason: &str, now: Timestamp) -> Result<(), Error> {
         unit.tx
-            .prepare_cached(
-                "UPDATE messages SET state = 'unknown', state_reason = 'corrupt', updated_at = ?2 WHERE rowid = ?1",
-            )?
-            .execute(params![self.rowid, now])?;
-        unit.deltas.moved(&self.account, self.lane, self.state, State::Unknown);
+            .prepare_cached("UPDATE messages SET state = ?2, state_reason = ?3, updated_at = ?4 WHERE rowid = ?1")?
+            .execute(params![self.rowid, to, reason, now])?;
+        unit.deltas.moved(&self.account, self.lane, self.state, to);
         Ok(())
     }
 }
 
 /// The rows that can be read, and those that cannot.
 pub(super) fn sort_out(rows: &mut Rows<'_>) -> Result<(Vec<Standing>, Vec<Broken>), Error> {
+    sort_out_but(rows, &HashSet::new(), usize::MAX)
+}
+
+/// The same for the first `limit` whose id is not one of `but`.
+pub(super) fn sort_out_but(
+    rows: &mut Rows<'_>,
+    but: &HashSet<String>,
+    limit: usize,
+) -> Result<(Vec<Standing>, Vec<Broken>), Error> {
     let (mut sound, mut broken) = (Vec::new(), Vec::new());
-    while let Some(row) = rows.next()? {
+    while sound.len() + broken.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        if row.get::<_, String>("id").is_ok_and(|id| but.contains(&id)) {
+            continue;
+        }
         match Standing::read(row) {
             Ok(standing) => sound.push(standing),
             Err(error) => broken.push(Broken::new(row, error)?),

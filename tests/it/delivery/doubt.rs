@@ -7,6 +7,8 @@ use wxgate::sandbox::{Fault, FaultKind};
 
 use crate::harness::{TestApp, order_notice};
 
+const SEND_API: &str = "/cgi-bin/message/template/send";
+
 #[tokio::test]
 async fn a_message_on_hold_becomes_unknown_and_is_not_repeated() {
     let app = TestApp::start().await;
@@ -29,9 +31,10 @@ async fn nothing_in_doubt_is_repeated_after_wechat_has_forgotten_it() {
     let app = TestApp::start().await;
     let id = app.send_async("sim-reset").await.field("message_id");
     app.run_until_idle().await;
+    let calls = app.sandbox.calls(SEND_API);
     app.advance(Duration::from_secs(11 * 60)).await;
-    app.sandbox.set_fault(Fault::of(FaultKind::ResetBefore).on("/cgi-bin/message/template/send"));
     app.run_until_idle().await;
+    assert_eq!(app.sandbox.calls(SEND_API), calls, "due within the window, but lent after it");
     assert_eq!(app.state_of(&id).await, "unknown");
     assert_eq!(app.sandbox.deliveries_to("sim-reset"), 1);
 }
@@ -72,4 +75,59 @@ async fn a_receipt_that_overtakes_the_answer_settles_the_message() {
     let message = app.message(&reply.field("message_id")).await;
     let states: Vec<_> = message["history"].as_array().unwrap().iter().map(|entry| entry["state"].clone()).collect();
     assert_eq!(states, ["queued", "sending", "sent", "delivered"]);
+}
+
+#[tokio::test]
+async fn a_clock_that_runs_backwards_does_not_stretch_the_window() {
+    let app = TestApp::start().await;
+    let id = app.send_async("sim-reset").await.field("message_id");
+    app.run_until_idle().await;
+    let calls = app.sandbox.calls(SEND_API);
+    let later = wxgate::domain::clock::Clock::now(&*app.clock).plus(Duration::from_secs(30));
+    app.clock.set(later.minus(Duration::from_secs(3600)));
+    app.run_until_idle().await;
+    assert_eq!(app.sandbox.calls(SEND_API), calls);
+    app.clock.set(later);
+    app.run_until_idle().await;
+    assert_eq!(app.state_of(&id).await, "sent", "the clock is right again, and the window is open");
+}
+
+#[tokio::test]
+async fn a_message_is_retried_once_however_often_that_is_asked() {
+    let app = TestApp::start().await;
+    let mut body = order_notice("sim-reset");
+    body["on_unknown"] = json!("hold");
+    let id = app.post("/send-template").json(&body).send().await.field("message_id");
+    let path = format!("/v1/messages/{id}/retry");
+    let first = app.post(&path).send().await;
+    assert_eq!(first.status, 202, "{}", first.text);
+    let again = app.post(&path).send().await;
+    assert_eq!(again.field("message_id"), first.field("message_id"), "{}", again.text);
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+}
+
+#[tokio::test]
+async fn a_busy_line_is_not_repeated_after_the_window_either() {
+    let app = TestApp::start().await;
+    app.sandbox.set_fault(Fault::errcode(-1).on(SEND_API));
+    let id = app.send_async("oBUSY").await.field("message_id");
+    app.run_until_idle().await;
+    app.advance(Duration::from_secs(11 * 60)).await;
+    app.run_until_idle().await;
+    let message = app.message(&id).await;
+    assert_eq!((&message["state"], &message["state_reason"]), (&json!("unknown"), &json!("repeat_window_over")));
+}
+
+#[tokio::test]
+async fn used_up_tries_of_a_busy_wechat_end_as_failed() {
+    let app = TestApp::start().await;
+    app.sandbox.set_fault(Fault::errcode(-1).on(SEND_API));
+    let id = app.send_async("oBUSY").await.field("message_id");
+    for _ in 0..6 {
+        app.run_until_idle().await;
+        app.advance(Duration::from_secs(65)).await;
+    }
+    let message = app.message(&id).await;
+    assert_eq!(message["state"], "failed", "{message}");
+    assert_eq!(message["attempts"].as_array().unwrap().len(), 5);
 }

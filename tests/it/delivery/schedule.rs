@@ -79,3 +79,21 @@ async fn urgent_messages_go_first() {
     let order: Vec<_> = app.sandbox.messages().into_iter().map(|message| message.openid).collect();
     assert_eq!(order, ["oURGENT", "oNORMAL", "oBULK"]);
 }
+
+#[tokio::test]
+async fn no_lane_is_shut_out_by_an_urgent_backlog() {
+    let app = TestApp::start_with(Setup { config: "\n[queue]\nconcurrency = 1\n".to_owned(), ..Setup::default() }).await;
+    let at = app.clock.now().plus(Duration::from_secs(60));
+    for n in 0..40 {
+        let priority = if n < 20 { "urgent" } else { "bulk" };
+        let mut body = order_notice(&format!("o{priority}"));
+        body["priority"] = json!(priority);
+        body["send_at"] = json!(at.to_string());
+        assert_eq!(app.post("/send-template").header("prefer", "wait=0").json(&body).send().await.status, 202);
+    }
+    app.advance(Duration::from_secs(60)).await;
+    app.run_until_idle().await;
+    let order: Vec<_> = app.sandbox.messages().into_iter().map(|message| message.openid).collect();
+    let first_bulk = order.iter().position(|openid| openid == "obulk").unwrap();
+    assert!(first_bulk < 10, "{order:?}");
+}

@@ -1,5 +1,9 @@
 //! The token engine against a WeChat that retires, refuses and withholds tokens.
 
+mod bench;
+mod nodes;
+mod outages;
+
 use std::time::Duration;
 
 use futures_util::future::join_all;

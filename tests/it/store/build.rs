@@ -11,7 +11,7 @@ use wxgate::domain::receipt::{Receipt, ReceiptStatus};
 use wxgate::domain::secret::Openid;
 use wxgate::domain::settlement::{Next, Settlement};
 use wxgate::domain::state::{Lane, OnUnknown, State};
-use wxgate::store::Stores;
+use wxgate::store::{OpenAccount, Stores};
 
 pub(crate) const HOLD: Duration = Duration::from_secs(60);
 pub(crate) const WINDOW: Duration = Duration::from_secs(540);
@@ -56,6 +56,15 @@ pub(crate) fn key(key: &str, body_hash: &str) -> Option<IdempotencyKey> {
         key: key.to_owned(),
         body_hash: body_hash.to_owned(),
     })
+}
+
+/// Account `shop`, open without a limit of its own.
+pub(crate) fn shop() -> Vec<OpenAccount> {
+    vec![open_account("shop", 1000)]
+}
+
+pub(crate) fn open_account(name: &str, room: usize) -> OpenAccount {
+    OpenAccount { name: name.into(), room }
 }
 
 /// A message that is `sending`, held by us.
@@ -122,9 +131,17 @@ pub(crate) fn callback(dedupe_key: &str) -> NewCallback {
     }
 }
 
-/// A receipt callback, received at 5 s. `status` as WeChat writes it.
+/// A receipt of another kind of message than a template message.
+pub(crate) fn foreign_receipt(msgid: &str, touser: &str, status: &str) -> NewCallback {
+    let mut callback = receipt(msgid, touser, status);
+    callback.receipts[0].is_template = false;
+    callback
+}
+
+/// A receipt callback of a template message, received at 5 s. `status` as WeChat writes it.
 pub(crate) fn receipt(msgid: &str, touser: &str, status: &str) -> NewCallback {
-    let receipt = Receipt { msgid: msgid.to_owned(), openid: openid(touser), status: ReceiptStatus::parse(status) };
+    let status_read = ReceiptStatus::parse(status);
+    let receipt = Receipt { msgid: msgid.to_owned(), openid: openid(touser), status: status_read, is_template: true };
     NewCallback { receipts: vec![receipt], ..callback(&format!("receipt/{msgid}/{touser}/{status}")) }
 }
 

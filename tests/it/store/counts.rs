@@ -5,7 +5,7 @@ use wxgate::domain::state::{Lane, State};
 use wxgate::store::StateCount;
 
 use super::backend::Backend;
-use super::build::{at, leased, message, sent, to_queued};
+use super::build::{HOLD, at, leased, message, sent, shop, to_queued};
 
 fn line(account: &str, lane: Lane, state: State, count: u64) -> StateCount {
     StateCount { account: account.to_owned(), lane, state, count }
@@ -45,7 +45,7 @@ async fn the_oldest_ready_is_the_first_that_is_due(#[values(Backend::Sqlite)] ba
     house.stores.outbox.accept(urgent, None).await.unwrap();
     assert_eq!(counts.oldest_ready(at(9)).await.unwrap(), None);
     assert_eq!(counts.oldest_ready(at(10)).await.unwrap(), Some(at(10)));
-    house.stores.queue.lease(Lane::Normal, 1, at(20), super::build::HOLD).await.unwrap();
+    house.stores.queue.lease(Lane::Normal, &shop(), 1, at(20), HOLD).await.unwrap();
     assert_eq!(counts.oldest_ready(at(25)).await.unwrap(), Some(at(20)));
 }
 

@@ -13,7 +13,7 @@ use wxgate::domain::state::{Lane, State};
 use wxgate::store::{Accepted, Error, open};
 
 use super::backend::{Backend, House, sealer};
-use super::build::{HOLD, at, look_up, message};
+use super::build::{HOLD, at, look_up, message, shop};
 
 fn file_of(house: &House) -> PathBuf {
     let StoreConfig::Sqlite(config) = &house.config;
@@ -168,7 +168,7 @@ async fn rows_of_every_shipped_version_are_read_after_the_migrations() {
         assert_eq!(stores.counts.unmatched_receipts().await.unwrap(), 1);
         assert_eq!(stores.keys.list().await.unwrap().len(), 1);
         assert!(stores.users.by_user_id("shop", "u7").await.unwrap().is_some());
-        let lent = stores.queue.lease(Lane::Urgent, 9, at(1), HOLD).await.unwrap();
+        let lent = stores.queue.lease(Lane::Urgent, &shop(), 9, at(1), HOLD).await.unwrap();
         assert_eq!(lent.len(), 1);
         stores.close().await;
     }
@@ -183,12 +183,12 @@ async fn opening_does_not_read_the_rows() {
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
          INSERT INTO messages SELECT 'msg_' || printf('%026d', i), account, client, touser || i, template_id, body, client_msg_id,
             lane, on_unknown, state, state_reason, msgid, created_at, updated_at, send_at, expires_at, due_at + i,
-            lease_boot, lease_generation, leased_at, lease_until, tries, doubtful_since, metadata, retry_of, batch_id,
+            lease_boot, lease_generation, leased_at, lease_until, tries, doubtful_since, busy_since, metadata, retry_of, batch_id,
             trace, attempts, history FROM messages, n WHERE touser = 'o1'",
     );
     let begun = Instant::now();
     let stores = open::open(&house.config, BootId::generate(at(0)), sealer()).await.unwrap();
-    let due = stores.queue.next_due().await.unwrap();
+    let due = stores.queue.next_due(&shop()).await.unwrap();
     let took = begun.elapsed();
     assert_eq!(due, Some(at(0)));
     assert!(took < Duration::from_millis(300), "{took:?}");

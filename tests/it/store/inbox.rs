@@ -2,13 +2,14 @@
 
 use rstest::rstest;
 use wxgate::domain::callback::{NewCallback, ReceiptEffect, Recorded};
-use wxgate::domain::ids::MessageId;
-use wxgate::domain::state::State;
+use wxgate::domain::ids::{CallbackId, MessageId};
+use wxgate::domain::state::{Lane, State};
 use wxgate::store::Stores;
 
 use super::backend::Backend;
 use super::build::{
-    at, callback, leased, look_up, message, openid, path, receipt, seen, sent, to_queued, to_sent, unknown,
+    HOLD, at, callback, foreign_receipt, leased, look_up, message, openid, path, receipt, seen, sent, shop, to_queued,
+    to_sent, unknown,
 };
 
 async fn effect(stores: &Stores, callback: NewCallback) -> ReceiptEffect {
@@ -19,7 +20,22 @@ async fn effect(stores: &Stores, callback: NewCallback) -> ReceiptEffect {
 }
 
 fn delivered(message_id: MessageId) -> ReceiptEffect {
-    ReceiptEffect::Settled { message_id, state: State::Delivered }
+    delivered_as(message_id, "900")
+}
+
+fn delivered_as(message_id: MessageId, msgid: &str) -> ReceiptEffect {
+    ReceiptEffect::Settled { message_id, state: State::Delivered, reason: None, msgid: msgid.to_owned() }
+}
+
+/// A message whose first attempt got no answer and whose repeat was answered with this msgid.
+async fn repeated(stores: &Stores, touser: &str, msgid: &str) -> MessageId {
+    let lease = leased(stores, message(touser, at(0))).await;
+    stores.queue.settle(lease, to_queued(at(1), Some(at(0))), at(1)).await.unwrap();
+    let lease = stores.queue.lease(Lane::Normal, &shop(), 1, at(2), HOLD).await.unwrap().remove(0);
+    let id = lease.message_id;
+    let settled = stores.queue.settle(lease, to_sent(Some(msgid)), at(3)).await.unwrap();
+    assert_eq!((settled.state, settled.msgid.as_deref()), (State::Sent, Some(msgid)));
+    id
 }
 
 #[rstest]
@@ -49,7 +65,9 @@ async fn a_receipt_settles_what_was_sent(#[values(Backend::Sqlite)] backend: Bac
     assert_eq!(read.updated_at, at(5));
 
     let id = sent(&house.stores, "o1", "901").await;
-    effect(&house.stores, receipt("901", "o1", "failed: something new")).await;
+    let effect = effect(&house.stores, receipt("901", "o1", "failed: something new")).await;
+    let (reason, msgid) = (Some("something new".to_owned()), "901".to_owned());
+    assert_eq!(effect, ReceiptEffect::Settled { message_id: id, state: State::Undelivered, reason, msgid });
     let read = look_up(&house.stores, id).await;
     assert_eq!((read.state, read.state_reason.as_deref()), (State::Undelivered, Some("something new")));
 }
@@ -110,8 +128,59 @@ async fn queued_in_doubt_and_sent_without_msgid_take_it_too(#[values(Backend::Sq
         let lease = leased(&house.stores, message(touser, at(0))).await;
         let id = lease.message_id;
         house.stores.queue.settle(lease, settlement, at(1)).await.unwrap();
-        assert_eq!(effect(&house.stores, receipt(msgid, touser, "success")).await, delivered(id));
+        assert_eq!(effect(&house.stores, receipt(msgid, touser, "success")).await, delivered_as(id, msgid));
     }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_msgid_of_another_user_is_another_message(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    let id = sent(&house.stores, "o1", "900").await;
+    assert_eq!(effect(&house.stores, receipt("900", "o2", "success")).await, ReceiptEffect::Unmatched);
+    assert_eq!(look_up(&house.stores, id).await.state, State::Sent);
+    // It may still be that user's own message in doubt.
+    let doubtful = unknown(&house.stores, "o3").await;
+    assert_eq!(effect(&house.stores, receipt("900", "o3", "success")).await, delivered(doubtful));
+    assert_eq!(effect(&house.stores, receipt("900", "o1", "success")).await, delivered(id));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_receipt_of_another_kind_settles_by_msgid_but_never_by_doubt(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    let doubtful = unknown(&house.stores, "o1").await;
+    assert_eq!(effect(&house.stores, foreign_receipt("900", "o1", "success")).await, ReceiptEffect::Unmatched);
+    assert_eq!(look_up(&house.stores, doubtful).await.state, State::Unknown);
+    let known = sent(&house.stores, "o2", "901").await;
+    let effect = effect(&house.stores, foreign_receipt("901", "o2", "success")).await;
+    assert_eq!(effect, delivered_as(known, "901"));
+}
+
+#[rstest]
+#[tokio::test]
+async fn after_a_repeat_the_receipt_may_name_the_first_attempt(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    let stores = &house.stores;
+    let repeated = repeated(stores, "o1", "901").await;
+    assert_eq!(effect(stores, receipt("900", "o1", "success")).await, delivered(repeated));
+    assert_eq!(look_up(stores, repeated).await.msgid.as_deref(), Some("900"));
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_msgid_that_a_repeat_was_answered_with_goes_first(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    let stores = &house.stores;
+    let first = repeated(stores, "o1", "901").await;
+    let second = repeated(stores, "o1", "902").await;
+    assert_eq!(effect(stores, receipt("900", "o1", "success")).await, ReceiptEffect::Unmatched, "either may be meant");
+    assert_eq!(effect(stores, receipt("902", "o1", "success")).await, delivered_as(second, "902"));
+    assert_eq!(effect(stores, receipt("901", "o1", "success")).await, delivered_as(first, "901"));
+    // What was answered well at the first go is in no doubt.
+    let plain = sent(stores, "o2", "903").await;
+    assert_eq!(effect(stores, receipt("904", "o2", "success")).await, ReceiptEffect::Unmatched);
+    assert_eq!(look_up(stores, plain).await.state, State::Sent);
 }
 
 #[rstest]
@@ -153,4 +222,35 @@ async fn the_sender_is_remembered_with_the_callback(#[values(Backend::Sqlite)] b
     assert_eq!((user.first_seen_at, user.last_seen_at, user.subscribed), (at(10), at(20), Some(true)));
     house.stores.inbox.record(says("d", 30, Some(false))).await.unwrap();
     assert_eq!(users.look_up("shop", &openid("o1")).await.unwrap().unwrap().subscribed, Some(false));
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_inbox_is_forgotten_oldest_first_in_bounded_steps(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    let inbox = &house.stores.inbox;
+    let says = |key: &str, seconds| NewCallback {
+        id: CallbackId::generate(at(seconds)),
+        received_at: at(seconds),
+        reply: Some(key.to_owned()),
+        ..callback(key)
+    };
+    for n in 0..4 {
+        inbox.record(says(&format!("k{n}"), n * 100)).await.unwrap();
+    }
+    for (n, msgid) in [(0, "900"), (300, "901")] {
+        let receipt = receipt(msgid, "o1", "success");
+        inbox.record(NewCallback { receipts: receipt.receipts, ..says(msgid, n) }).await.unwrap();
+    }
+    assert_eq!(house.stores.counts.unmatched_receipts().await.unwrap(), 2);
+    // Three callbacks and one receipt are older.
+    assert_eq!(inbox.forget(at(200), 2).await.unwrap(), 2);
+    assert_eq!(house.stores.counts.unmatched_receipts().await.unwrap(), 2);
+    assert_eq!(inbox.forget(at(200), 2).await.unwrap(), 2);
+    assert_eq!(inbox.forget(at(200), 2).await.unwrap(), 0);
+    assert_eq!(house.stores.counts.unmatched_receipts().await.unwrap(), 1);
+    for (key, known) in [("k0", false), ("k1", false), ("k2", true), ("k3", true), ("900", false), ("901", true)] {
+        let recorded = inbox.record(says(key, 900)).await.unwrap();
+        assert_eq!(matches!(recorded, Recorded::Seen { .. }), known, "{key}");
+    }
 }

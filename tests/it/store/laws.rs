@@ -10,17 +10,19 @@ use wxgate::domain::settlement::Next;
 use wxgate::domain::state::{Lane, OnUnknown, State};
 
 use super::backend::{Backend, House};
-use super::build::{HOLD, WINDOW, at, key, message, receipt, settlement, to_queued, to_sent};
+use super::build::{
+    HOLD, WINDOW, at, foreign_receipt, key, message, open_account, receipt, settlement, to_queued, to_sent,
+};
 
 #[derive(Clone, Debug)]
 enum Verb {
     Accept { user: u8, key: Option<u8>, first_lease: bool, hold: bool },
-    Lease { limit: usize },
+    Lease { limit: usize, room: usize },
     Settle { which: usize, how: u8, msgid: u8 },
-    Receipt { user: u8, msgid: u8, good: bool },
+    Receipt { user: u8, msgid: u8, good: bool, foreign: bool },
     Cancel { which: usize },
     Resolve { which: usize, sent: bool },
-    Rescue,
+    Rescue { running: usize },
     Expire,
     Wait { seconds: i64 },
     Restart,
@@ -30,12 +32,13 @@ fn verb() -> impl Strategy<Value = Verb> {
     prop_oneof![
         6 => (0..3u8, proptest::option::of(0..4u8), any::<bool>(), any::<bool>())
             .prop_map(|(user, key, first_lease, hold)| Verb::Accept { user, key, first_lease, hold }),
-        3 => (1..4usize).prop_map(|limit| Verb::Lease { limit }),
+        3 => (1..4usize, 1..4usize).prop_map(|(limit, room)| Verb::Lease { limit, room }),
         6 => (0..8usize, 0..7u8, 0..6u8).prop_map(|(which, how, msgid)| Verb::Settle { which, how, msgid }),
-        4 => (0..3u8, 0..6u8, any::<bool>()).prop_map(|(user, msgid, good)| Verb::Receipt { user, msgid, good }),
+        4 => (0..3u8, 0..6u8, any::<bool>(), any::<bool>())
+            .prop_map(|(user, msgid, good, foreign)| Verb::Receipt { user, msgid, good, foreign }),
         1 => (0..20usize).prop_map(|which| Verb::Cancel { which }),
         1 => (0..20usize, any::<bool>()).prop_map(|(which, sent)| Verb::Resolve { which, sent }),
-        1 => Just(Verb::Rescue),
+        2 => (0..4usize).prop_map(|running| Verb::Rescue { running }),
         1 => Just(Verb::Expire),
         2 => (1..2000i64).prop_map(|seconds| Verb::Wait { seconds }),
         1 => Just(Verb::Restart),
@@ -67,13 +70,17 @@ impl Run {
                     self.leases.extend(first_lease.then_some(lease));
                 }
             }
-            Verb::Lease { limit } => {
-                self.leases.extend(stores.queue.lease(Lane::Normal, limit, now, HOLD).await.unwrap());
+            Verb::Lease { limit, room } => {
+                let open = [open_account("other", 9), open_account("shop", room)];
+                let lent = stores.queue.lease(Lane::Normal, &open, limit, now, HOLD).await.unwrap();
+                assert!(lent.len() <= limit.min(room), "{} of {limit}, {room}", lent.len());
+                self.leases.extend(lent);
             }
             Verb::Settle { which, how, msgid } => self.settle(which, how, msgid).await,
-            Verb::Receipt { user, msgid, good } => {
+            Verb::Receipt { user, msgid, good, foreign } => {
                 let status = if good { "success" } else { "failed:user block" };
-                let mut callback = receipt(&msgid.to_string(), &format!("o{user}"), status);
+                let make = if foreign { foreign_receipt } else { receipt };
+                let mut callback = make(&msgid.to_string(), &format!("o{user}"), status);
                 callback.received_at = now;
                 stores.inbox.record(callback).await.unwrap();
             }
@@ -88,7 +95,13 @@ impl Run {
                     stores.messages.resolve(*id, state, now).await.unwrap().unwrap();
                 }
             }
-            Verb::Rescue => drop(stores.queue.rescue(now, WINDOW, 3).await.unwrap()),
+            Verb::Rescue { running } => {
+                let running: Vec<_> = self.ids.iter().take(running).copied().collect();
+                let rescued = stores.queue.rescue(now, WINDOW, 3, &running).await.unwrap();
+                let settled = rescued.settled.iter().map(|(id, _)| id);
+                let mut touched = rescued.queued.iter().chain(&rescued.unknown).chain(settled);
+                assert!(touched.all(|id| !running.contains(id)));
+            }
             Verb::Expire => drop(stores.queue.expire(now, 3).await.unwrap()),
             Verb::Wait { seconds } => self.now += seconds,
             Verb::Restart => self.house.restart().await,

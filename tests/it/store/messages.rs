@@ -6,11 +6,11 @@ use wxgate::domain::message::{MessageFilter, NewMessage};
 use wxgate::domain::page::PageRequest;
 use wxgate::domain::settlement::Next;
 use wxgate::domain::state::{Lane, State};
-use wxgate::store::Stores;
 use wxgate::store::messages::Changed;
+use wxgate::store::{Error, Stores};
 
 use super::backend::Backend;
-use super::build::{HOLD, at, leased, look_up, message, settlement, to_queued, unknown};
+use super::build::{HOLD, at, leased, look_up, message, sent, settlement, shop, to_queued, unknown};
 
 async fn ids(stores: &Stores, filter: MessageFilter) -> Vec<MessageId> {
     let page = stores.messages.list(filter, PageRequest { limit: 200, after: None }).await.unwrap();
@@ -124,7 +124,7 @@ async fn only_what_waits_is_canceled(#[values(Backend::Sqlite)] backend: Backend
     house.stores.outbox.accept(waiting, None).await.unwrap();
     assert_eq!(messages.cancel(id, at(1)).await.unwrap(), Some(Changed { applied: true, state: State::Canceled }));
     assert_eq!(messages.cancel(id, at(2)).await.unwrap(), Some(Changed { applied: false, state: State::Canceled }));
-    assert!(house.stores.queue.lease(Lane::Normal, 9, at(2), HOLD).await.unwrap().is_empty());
+    assert!(house.stores.queue.lease(Lane::Normal, &shop(), 9, at(2), HOLD).await.unwrap().is_empty());
 
     let sending = leased(&house.stores, message("o1", at(0))).await;
     let id = sending.message_id;
@@ -145,7 +145,8 @@ async fn cancel_and_lease_never_both_win(#[values(Backend::Sqlite)] backend: Bac
         house.stores.outbox.accept(new, None).await.unwrap();
         let (messages, queue) = (house.stores.messages.clone(), house.stores.queue.clone());
         let cancel = tokio::spawn(async move { messages.cancel(id, at(50)).await.unwrap().unwrap().applied });
-        let lease = tokio::spawn(async move { queue.lease(Lane::Normal, 9, at(50), HOLD).await.unwrap().len() });
+        let lease =
+            tokio::spawn(async move { queue.lease(Lane::Normal, &shop(), 9, at(50), HOLD).await.unwrap().len() });
         let (canceled, lent) = (cancel.await.unwrap(), lease.await.unwrap());
         assert_eq!(usize::from(canceled) + lent, 1);
         let expected = if canceled { State::Canceled } else { State::Sending };
@@ -174,4 +175,100 @@ async fn only_what_is_unknown_is_resolved(#[values(Backend::Sqlite)] backend: Ba
     house.stores.queue.settle(lease, settlement(next), at(1)).await.unwrap();
     let refused = messages.resolve(id, State::Sent, at(2)).await.unwrap();
     assert_eq!(refused, Some(Changed { applied: false, state: State::Rejected }));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_row_that_cannot_be_read_leaves_no_gap_in_the_pages(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    let mut expected = Vec::new();
+    for n in 0..9 {
+        let is_broken = (3..7).contains(&n);
+        let new = message(if is_broken { "oBROKEN" } else { "o1" }, at(n));
+        if !is_broken {
+            expected.insert(0, new.id);
+        }
+        house.stores.outbox.accept(new, None).await.unwrap();
+    }
+    house.execute("UPDATE messages SET history = 'nonsense' WHERE touser = 'oBROKEN'");
+    let (mut found, mut after, mut sizes) = (Vec::new(), None, Vec::new());
+    loop {
+        let request = PageRequest { limit: 3, after };
+        let page = house.stores.messages.list(MessageFilter::default(), request).await.unwrap();
+        sizes.push(page.items.len());
+        found.extend(page.items.iter().map(|message| message.id));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((found, sizes), (expected, vec![3, 2]));
+    let broken = MessageFilter { touser: Some("oBROKEN".to_owned()), ..MessageFilter::default() };
+    assert!(ids(&house.stores, broken).await.is_empty());
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_cannot_be_read_can_be_ended_as_failed(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    let messages = &house.stores.messages;
+    let new = message("o1", at(0));
+    let id = new.id;
+    house.stores.outbox.accept(new, None).await.unwrap();
+    house.execute("UPDATE messages SET on_unknown = 'perhaps'");
+    let waits = messages.resolve(id, State::Failed, at(1)).await.unwrap();
+    assert_eq!(waits, Some(Changed { applied: false, state: State::Queued }));
+    assert!(house.stores.queue.lease(Lane::Normal, &shop(), 9, at(2), HOLD).await.unwrap().is_empty());
+
+    assert!(matches!(messages.resolve(id, State::Sent, at(3)).await, Err(Error::Corrupt { .. })));
+    let ended = messages.resolve(id, State::Failed, at(3)).await.unwrap();
+    assert_eq!(ended, Some(Changed { applied: true, state: State::Failed }));
+    let again = messages.resolve(id, State::Failed, at(4)).await.unwrap();
+    assert_eq!(again, Some(Changed { applied: false, state: State::Failed }));
+    assert_eq!(messages.resolve(MessageId::generate(at(0)), State::Failed, at(4)).await.unwrap(), None);
+    let failed = house.stores.counts.states();
+    assert_eq!(failed.iter().map(|line| (line.state, line.count)).collect::<Vec<_>>(), [(State::Failed, 1)]);
+    house.execute("UPDATE messages SET on_unknown = 'hold'");
+    let mended = look_up(&house.stores, id).await;
+    assert_eq!((mended.state_reason.as_deref(), mended.updated_at), (Some("operator"), at(3)));
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_is_over_and_old_is_forgotten_oldest_first_and_still_counted(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    let (stores, day) = (&house.stores, 86_400);
+    let canceled = |created| {
+        let new = message("o1", at(created));
+        let id = new.id;
+        async move {
+            stores.outbox.accept(new, None).await.unwrap();
+            stores.messages.cancel(id, at(created)).await.unwrap();
+            id
+        }
+    };
+    let doubtful = unknown(stores, "o1").await;
+    let under_way = leased(stores, message("o1", at(0))).await.message_id;
+    let delivered = sent(stores, "o1", "900").await;
+    let (first, second, young) = (canceled(10).await, canceled(20).await, canceled(day).await);
+    // Made long ago, over only now.
+    let late = message("o1", at(0));
+    let late_id = late.id;
+    stores.outbox.accept(late, None).await.unwrap();
+    stores.messages.cancel(late_id, at(day)).await.unwrap();
+    let states = stores.counts.states();
+
+    assert_eq!(stores.messages.forget(at(1), 9).await.unwrap(), 0);
+    assert_eq!(stores.messages.forget(at(day), 2).await.unwrap(), 2);
+    assert_eq!(stores.messages.look_up(delivered).await.unwrap(), None);
+    assert_eq!(stores.messages.look_up(first).await.unwrap(), None);
+    assert!(stores.messages.look_up(second).await.unwrap().is_some());
+    assert_eq!(stores.messages.forget(at(day), 2).await.unwrap(), 1);
+    assert_eq!(stores.messages.forget(at(day), 2).await.unwrap(), 0);
+    let mut left = ids(stores, MessageFilter::default()).await;
+    let mut expected = vec![doubtful, under_way, young, late_id];
+    left.sort();
+    expected.sort();
+    assert_eq!(left, expected);
+    assert_eq!((stores.counts.states(), stores.counts.unaccounted()), (states, 0));
 }

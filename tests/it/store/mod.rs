@@ -6,6 +6,8 @@ mod counts;
 mod files;
 mod inbox;
 mod keys;
+mod lanes;
+mod late;
 mod laws;
 mod messages;
 mod outbox;

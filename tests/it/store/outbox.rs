@@ -6,7 +6,7 @@ use wxgate::domain::state::State;
 use wxgate::store::{Accepted, Error};
 
 use super::backend::Backend;
-use super::build::{HOLD, at, key, look_up, message, path};
+use super::build::{HOLD, at, key, look_up, message, path, shop};
 
 #[rstest]
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn the_first_lease_is_written_with_the_message(#[values(Backend::Sqlite)] 
     let read = look_up(&house.stores, id).await;
     assert_eq!((read.state, read.next_attempt_at), (State::Sending, None));
     assert_eq!(path(&read), [State::Queued, State::Sending]);
-    assert_eq!(house.stores.queue.next_due().await.unwrap(), None);
+    assert_eq!(house.stores.queue.next_due(&shop()).await.unwrap(), None);
 }
 
 #[rstest]

@@ -9,7 +9,7 @@ use wxgate::domain::state::{Lane, OnUnknown, State};
 
 use super::backend::Backend;
 use super::build::{
-    HOLD, WINDOW, at, attempt, leased, look_up, message, path, receipt, sent, settlement, to_queued, to_sent,
+    HOLD, WINDOW, at, attempt, leased, look_up, message, path, receipt, sent, settlement, shop, to_queued, to_sent,
 };
 
 #[rstest]
@@ -28,10 +28,10 @@ async fn the_oldest_due_of_the_lane_is_lent_first(#[values(Backend::Sqlite)] bac
     for new in [scheduled, urgent, expired, late, early] {
         house.stores.outbox.accept(new, None).await.unwrap();
     }
-    assert_eq!(queue.next_due().await.unwrap(), Some(at(0)));
-    assert!(queue.lease(Lane::Bulk, 9, at(30), HOLD).await.unwrap().is_empty());
-    let first = queue.lease(Lane::Normal, 2, at(30), HOLD).await.unwrap();
-    let second = queue.lease(Lane::Normal, 2, at(30), HOLD).await.unwrap();
+    assert_eq!(queue.next_due(&shop()).await.unwrap(), Some(at(0)));
+    assert!(queue.lease(Lane::Bulk, &shop(), 9, at(30), HOLD).await.unwrap().is_empty());
+    let first = queue.lease(Lane::Normal, &shop(), 2, at(30), HOLD).await.unwrap();
+    let second = queue.lease(Lane::Normal, &shop(), 2, at(30), HOLD).await.unwrap();
     let lent: Vec<_> = first.iter().chain(&second).map(|lease| lease.message_id).collect();
     assert_eq!(lent, order);
     assert!(first.iter().all(|lease| lease.generation == 1 && lease.until == at(90)));
@@ -45,9 +45,9 @@ async fn what_is_not_due_is_not_lent(#[values(Backend::Sqlite)] backend: Backend
     let mut new = message("o1", at(0));
     new.send_at = Some(at(20));
     house.stores.outbox.accept(new, None).await.unwrap();
-    assert!(house.stores.queue.lease(Lane::Normal, 9, at(19), HOLD).await.unwrap().is_empty());
-    assert_eq!(house.stores.queue.next_due().await.unwrap(), Some(at(20)));
-    assert_eq!(house.stores.queue.lease(Lane::Normal, 9, at(20), HOLD).await.unwrap().len(), 1);
+    assert!(house.stores.queue.lease(Lane::Normal, &shop(), 9, at(19), HOLD).await.unwrap().is_empty());
+    assert_eq!(house.stores.queue.next_due(&shop()).await.unwrap(), Some(at(20)));
+    assert_eq!(house.stores.queue.lease(Lane::Normal, &shop(), 9, at(20), HOLD).await.unwrap().len(), 1);
 }
 
 #[rstest]
@@ -63,7 +63,7 @@ async fn a_settlement_writes_attempts_state_and_history(#[values(Backend::Sqlite
     assert_eq!(waiting.next_attempt_at, Some(at(7)));
     assert_eq!(waiting.state_reason.as_deref(), Some("busy"));
 
-    let lease = queue.lease(Lane::Normal, 1, at(7), HOLD).await.unwrap().remove(0);
+    let lease = queue.lease(Lane::Normal, &shop(), 1, at(7), HOLD).await.unwrap().remove(0);
     assert_eq!((lease.generation, lease.tries, lease.doubtful_since), (2, 1, None));
     queue.settle(lease, to_sent(Some("900")), at(8)).await.unwrap();
     let done = look_up(&house.stores, id).await;
@@ -104,6 +104,7 @@ async fn every_end_of_a_lease_is_kept(
     let read = look_up(&house.stores, id).await;
     assert_eq!(read.state, state);
     assert!(read.state_reason.is_some());
+    assert_eq!((settled.reason, settled.msgid), (read.state_reason, None));
 }
 
 #[rstest]
@@ -114,9 +115,9 @@ async fn a_stale_generation_settles_and_extends_nothing(#[values(Backend::Sqlite
     let stale = leased(&house.stores, message("o1", at(0))).await;
     let id = stale.message_id;
     assert!(queue.extend(id, 1, at(100)).await.unwrap());
-    assert!(queue.rescue(at(61), WINDOW, 9).await.unwrap().queued.is_empty(), "it was extended");
-    assert_eq!(queue.rescue(at(101), WINDOW, 9).await.unwrap().queued, [id]);
-    let current = queue.lease(Lane::Normal, 1, at(101), HOLD).await.unwrap().remove(0);
+    assert!(queue.rescue(at(61), WINDOW, 9, &[]).await.unwrap().queued.is_empty(), "it was extended");
+    assert_eq!(queue.rescue(at(101), WINDOW, 9, &[]).await.unwrap().queued, [id]);
+    let current = queue.lease(Lane::Normal, &shop(), 1, at(101), HOLD).await.unwrap().remove(0);
     assert_eq!((current.generation, current.doubtful_since), (2, Some(at(0))));
 
     let refused = queue.settle(stale.clone(), to_sent(Some("1")), at(102)).await.unwrap();
@@ -124,7 +125,7 @@ async fn a_stale_generation_settles_and_extends_nothing(#[values(Backend::Sqlite
     assert!(!queue.extend(id, 1, at(200)).await.unwrap());
     assert!(queue.settle(current, to_sent(Some("2")), at(103)).await.unwrap().applied);
     let refused = queue.settle(stale, to_sent(Some("1")), at(104)).await.unwrap();
-    assert_eq!((refused.applied, refused.state), (false, State::Sent));
+    assert_eq!((refused.applied, refused.state, refused.msgid.as_deref()), (false, State::Sent, Some("2")));
     assert_eq!(look_up(&house.stores, id).await.msgid.as_deref(), Some("2"));
 }
 
@@ -141,14 +142,14 @@ async fn what_a_dead_process_held_is_taken_back(#[values(Backend::Sqlite)] backe
     let old = leased(&house.stores, old).await.message_id;
     house.restart().await;
 
-    let rescued = house.stores.queue.rescue(at(541), WINDOW, 9).await.unwrap();
+    let rescued = house.stores.queue.rescue(at(541), WINDOW, 9, &[]).await.unwrap();
     assert_eq!(rescued.queued, [retried]);
     assert_eq!(rescued.unknown, [old, held]);
     let back = look_up(&house.stores, retried).await;
     assert_eq!((back.next_attempt_at, back.state_reason.as_deref()), (Some(at(541)), Some("crash")));
-    let lease = house.stores.queue.lease(Lane::Normal, 9, at(541), HOLD).await.unwrap().remove(0);
+    let lease = house.stores.queue.lease(Lane::Normal, &shop(), 9, at(541), HOLD).await.unwrap().remove(0);
     assert_eq!((lease.message_id, lease.doubtful_since), (retried, Some(at(100))));
-    let ours = house.stores.queue.rescue(at(542), WINDOW, 9).await.unwrap();
+    let ours = house.stores.queue.rescue(at(542), WINDOW, 9, &[]).await.unwrap();
     assert_eq!(ours, wxgate::store::Rescued::default(), "what we hold ourselves stays ours");
 }
 
@@ -162,7 +163,7 @@ async fn rescue_keeps_to_its_limit(#[values(Backend::Sqlite)] backend: Backend) 
     house.restart().await;
     let mut rescued = Vec::new();
     for _ in 0..4 {
-        rescued.push(house.stores.queue.rescue(at(1), WINDOW, 2).await.unwrap().queued.len());
+        rescued.push(house.stores.queue.rescue(at(1), WINDOW, 2, &[]).await.unwrap().queued.len());
     }
     assert_eq!(rescued, [2, 2, 1, 0]);
 }
@@ -176,7 +177,7 @@ async fn a_receipt_that_came_during_the_crash_settles_what_is_rescued(#[values(B
     let id = leased(&house.stores, new).await.message_id;
     house.restart().await;
     house.stores.inbox.record(receipt("900", "o1", "success")).await.unwrap();
-    let rescued = house.stores.queue.rescue(at(9), WINDOW, 9).await.unwrap();
+    let rescued = house.stores.queue.rescue(at(9), WINDOW, 9, &[]).await.unwrap();
     assert_eq!(rescued.settled, [(id, State::Delivered)]);
     assert!(rescued.unknown.is_empty());
     assert_eq!(look_up(&house.stores, id).await.msgid.as_deref(), Some("900"));
@@ -193,6 +194,7 @@ async fn an_early_receipt_settles_the_message_with_its_answer(#[values(Backend::
     assert_eq!(house.stores.counts.unmatched_receipts().await.unwrap(), 1);
     let settled = house.stores.queue.settle(lease, to_sent(Some("900")), at(6)).await.unwrap();
     assert_eq!((settled.applied, settled.state), (true, State::Undelivered));
+    assert_eq!((settled.reason.as_deref(), settled.msgid.as_deref()), (Some("user_block"), Some("900")));
     let read = look_up(&house.stores, id).await;
     assert_eq!((read.state_reason.as_deref(), read.msgid.as_deref()), (Some("user_block"), Some("900")));
     assert_eq!(path(&read), [State::Queued, State::Sending, State::Sent, State::Undelivered]);
@@ -269,7 +271,7 @@ async fn what_is_too_late_expires_and_what_is_doubtful_becomes_unknown(#[values(
     let mut expected = vec![(plain_id, State::Expired), (doubtful_id, State::Unknown)];
     expected.sort();
     assert_eq!(expired, expected);
-    let lent = queue.lease(Lane::Normal, 9, hour, HOLD).await.unwrap();
+    let lent = queue.lease(Lane::Normal, &shop(), 9, hour, HOLD).await.unwrap();
     assert_eq!(lent.iter().map(|lease| lease.message_id).collect::<Vec<_>>(), [fresh_id]);
 }
 
@@ -283,9 +285,9 @@ async fn a_row_that_cannot_be_read_holds_up_no_other(#[values(Backend::Sqlite)] 
         house.stores.outbox.accept(new, None).await.unwrap();
     }
     house.execute("UPDATE messages SET on_unknown = 'perhaps' WHERE touser = 'o1'");
-    let lent = house.stores.queue.lease(Lane::Normal, 9, at(2), HOLD).await.unwrap();
+    let lent = house.stores.queue.lease(Lane::Normal, &shop(), 9, at(2), HOLD).await.unwrap();
     assert_eq!(lent.iter().map(|lease| lease.message_id).collect::<Vec<_>>(), [sound_id]);
-    assert!(house.stores.queue.lease(Lane::Normal, 9, at(2), HOLD).await.unwrap().is_empty());
+    assert!(house.stores.queue.lease(Lane::Normal, &shop(), 9, at(2), HOLD).await.unwrap().is_empty());
     let error = house.stores.messages.look_up(broken_id).await.unwrap_err();
     assert_eq!(error.to_string(), format!("messages.on_unknown of row {broken_id} cannot be read"));
     house.execute("UPDATE messages SET on_unknown = 'hold' WHERE touser = 'o1'");
@@ -303,9 +305,9 @@ async fn broken_rows_do_not_stop_the_repairs(#[values(Backend::Sqlite)] backend:
     house.execute("UPDATE messages SET on_unknown = 'perhaps'");
     let sound = leased(&house.stores, message("o2", at(0))).await.message_id;
     house.restart().await;
-    assert_eq!(house.stores.queue.rescue(at(1), WINDOW, 9).await.unwrap().queued, [sound]);
+    assert_eq!(house.stores.queue.rescue(at(1), WINDOW, 9, &[]).await.unwrap().queued, [sound]);
     let expired = house.stores.queue.expire(at(3600), 9).await.unwrap();
     assert_eq!(expired, [(sound, State::Unknown)]);
-    assert_eq!(house.stores.queue.next_due().await.unwrap(), None);
+    assert_eq!(house.stores.queue.next_due(&shop()).await.unwrap(), None);
     assert_eq!(house.stores.counts.unaccounted(), 0);
 }

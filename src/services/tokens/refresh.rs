@@ -1,0 +1,244 @@
+//! What a flight does: look where a token may be already, take the cluster's right to refresh, ask WeChat, keep the answer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::book::{Failure, FailureKind};
+use super::engine::Core;
+use super::known::Known;
+use super::rules;
+use crate::domain::account::TokenApi;
+use crate::domain::token::AccessToken;
+use crate::store::tokens::RefreshLock;
+use crate::upstream::wechat::{CallError, FreshToken, TokenReply, errcode_label};
+
+/// How long this node may hold the cluster's right to refresh, at least: two calls and room for the stores around them.
+const LOCK_HOLD: Duration = Duration::from_secs(30);
+const STORE_ROOM: Duration = Duration::from_secs(5);
+/// How often, and for how long, it looks whether the node that has the right has finished.
+const PEER_POLL: Duration = Duration::from_millis(100);
+const PEER_PATIENCE: Duration = Duration::from_secs(5);
+/// A token that dies with more than this left was killed by somebody.
+const EARLY_DEATH: Duration = Duration::from_secs(330);
+
+type Found = Result<Arc<AccessToken>, Failure>;
+
+impl Core {
+    pub(super) async fn refresh(&self, refused: Option<i64>) -> Found {
+        self.load_kept().await;
+        if let Some(token) = self.take_shared(refused).await {
+            return Ok(token);
+        }
+        // Kept from before a restart, or brought by a flight that landed a moment ago.
+        if let Some(token) = self.living(refused)
+            && (refused.is_some() || !self.book().is_due(&*self.doors.clock))
+        {
+            return Ok(token);
+        }
+        if let Some(failure) = self.book().pause(&*self.doors.clock) {
+            return Err(failure);
+        }
+        let lock = match self.lock_cluster(refused).await {
+            Ok(lock) => lock,
+            Err(token) => return Ok(token),
+        };
+        let outcome = self.fetch(refused).await;
+        if let (Some(shared), Some(lock)) = (&self.doors.shared, lock) {
+            let _ = shared.unlock(lock).await;
+        }
+        outcome
+    }
+
+    /// SQL, once: the last good token of before the restart.
+    async fn load_kept(&self) {
+        if std::mem::replace(&mut self.book().loaded, true) {
+            return;
+        }
+        match self.doors.kept.load(&self.account.name, &self.account.app_id).await {
+            Ok(Some(token)) => {
+                self.adopt(token);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(account.id = %self.account.name, %error, "the kept token cannot be read: a new one is fetched");
+            }
+        }
+    }
+
+    /// Redis: a newer token of another node.
+    async fn take_shared(&self, refused: Option<i64>) -> Option<Arc<AccessToken>> {
+        let shared = self.doors.shared.as_ref()?;
+        let token = shared.load(&self.account.name, &self.account.app_id).await.ok().flatten()?;
+        let before = self.current.load_full().map(|token| token.generation);
+        let is_news = before.is_none_or(|generation| token.generation > generation);
+        (is_news && token.is_valid(self.doors.clock.now()) && Some(token.generation) != refused)
+            .then(|| self.adopt(token))
+    }
+
+    /// The cluster's right to refresh. `Err` brings the token that another node fetched meanwhile. Redis out of reach, or
+    /// a node that does not finish, never holds us up for long: then each node refreshes for itself.
+    async fn lock_cluster(&self, refused: Option<i64>) -> Result<Option<RefreshLock>, Arc<AccessToken>> {
+        let Some(shared) = &self.doors.shared else { return Ok(None) };
+        let hold = LOCK_HOLD.max(self.doors.call_limit * 2 + STORE_ROOM);
+        let rounds = PEER_PATIENCE.as_millis() / PEER_POLL.as_millis();
+        for _ in 0..rounds {
+            match shared.lock(&self.account.name, &self.account.app_id, hold).await {
+                Ok(Some(lock)) => {
+                    // Another node may have finished between our look and our lock.
+                    return match self.take_shared(refused).await {
+                        Some(token) => {
+                            let _ = shared.unlock(lock).await;
+                            Err(token)
+                        }
+                        None => Ok(Some(lock)),
+                    };
+                }
+                Ok(None) => {}
+                Err(_) => return Ok(None),
+            }
+            tokio::time::sleep(PEER_POLL).await;
+            if let Some(token) = self.take_shared(refused).await {
+                return Err(token);
+            }
+        }
+        Ok(None)
+    }
+
+    async fn fetch(&self, refused: Option<i64>) -> Found {
+        let fresh = self.ask(false).await?;
+        let before = self.current.load_full().filter(|token| refused == Some(token.generation));
+        match before {
+            Some(before) if before.token == fresh.token => self.force(&before).await,
+            Some(before) => {
+                self.notice_conflict(&before);
+                Ok(self.keep(fresh).await)
+            }
+            None => Ok(self.keep(fresh).await),
+        }
+    }
+
+    /// Normal mode gave the refused token again: the platform itself does not know that it is dead.
+    async fn force(&self, refused: &AccessToken) -> Found {
+        const AGAIN: &str = "WeChat gave the refused token again";
+        if self.account.token_api == TokenApi::Legacy {
+            return Err(Failure::new(FailureKind::Asked, AGAIN));
+        }
+        // A node that waited in vain for the right to refresh may be second.
+        if let Some(token) = self.take_shared(Some(refused.generation)).await {
+            return Ok(token);
+        }
+        let known = self.look_around().await;
+        let (forced_at, forced_today) = known.forced();
+        let now = self.doors.clock.now();
+        rules::may_force(forced_at, forced_today, now)
+            .map_err(|why| Failure::new(FailureKind::Asked, format!("{AGAIN}, and {why}")))?;
+        tracing::warn!(account.id = %self.account.name, "{AGAIN}: refreshing by force");
+        // Marked before it is asked: it counts even when its answer is lost.
+        let marked = AccessToken {
+            generation: known.generation_of(&refused.token),
+            forced_at: Some(now),
+            forced_today: rules::count_forced(forced_at, forced_today, now),
+            ..refused.clone()
+        };
+        self.record(marked).await;
+        let fresh = self.ask(true).await?;
+        Ok(self.keep(fresh).await)
+    }
+
+    async fn ask(&self, force: bool) -> Result<FreshToken, Failure> {
+        {
+            let mut book = self.book();
+            let now = book.now(&*self.doors.clock);
+            if !book.budget.spend(now) {
+                return Err(Failure::new(FailureKind::NotAsked, "token.max_refreshes_per_hour is used up"));
+            }
+        }
+        let api = match self.account.token_api {
+            TokenApi::Stable => "stable_token",
+            TokenApi::Legacy => "token",
+        };
+        let started = Instant::now();
+        let reply = self.doors.client.fetch_token(&self.account, force).await;
+        let label = match &reply {
+            Ok(TokenReply::Token(_)) => "0".to_owned(),
+            Ok(TokenReply::Refused { errcode, .. }) => errcode_label(*errcode),
+            Err(error) => error.label().to_owned(),
+        };
+        self.doors.metrics.wechat_request(&self.account.name, api, &label, started.elapsed());
+        match reply {
+            Ok(TokenReply::Token(fresh)) => Ok(fresh),
+            Ok(TokenReply::Refused { errcode, errmsg, rid }) => Err(Failure::refused(errcode, errmsg, rid)),
+            Err(error) => Err(self.unanswered(&error)),
+        }
+    }
+
+    /// What certainly never left is not charged: an outage of the line must not use up what is needed after it.
+    fn unanswered(&self, error: &CallError) -> Failure {
+        let kind = match error {
+            CallError::NotSent { .. } => {
+                self.book().budget.refund();
+                FailureKind::NotAsked
+            }
+            CallError::NoAnswer { .. } => FailureKind::Asked,
+        };
+        Failure::new(kind, format!("no token from WeChat: {error}"))
+    }
+
+    async fn keep(&self, fresh: FreshToken) -> Arc<AccessToken> {
+        let known = self.look_around().await;
+        let (forced_at, forced_today) = known.forced();
+        let now = self.doors.clock.now();
+        let token = AccessToken {
+            generation: known.generation_of(&fresh.token),
+            token: fresh.token,
+            fetched_at: now,
+            expires_at: now.plus(fresh.expires_in),
+            forced_at,
+            forced_today,
+        };
+        let token = self.record(token).await;
+        self.doors.metrics.token_refresh(&self.account.name, "ok");
+        token
+    }
+
+    /// What cannot be read is left out: then the others decide.
+    async fn look_around(&self) -> Known {
+        let (name, app_id) = (&self.account.name, &self.account.app_id);
+        let shared = match &self.doors.shared {
+            Some(shared) => shared.load(name, app_id).await.ok().flatten(),
+            None => None,
+        };
+        let kept = self.doors.kept.load(name, app_id).await.ok().flatten();
+        Known { memory: self.current.load_full(), shared, kept }
+    }
+
+    /// Into memory, SQL and Redis. What fails to be kept is still used.
+    async fn record(&self, token: AccessToken) -> Arc<AccessToken> {
+        let token = self.adopt(token);
+        let name = &self.account.name;
+        if let Err(error) = self.doors.kept.keep(name, &self.account.app_id, &token).await {
+            tracing::warn!(account.id = %name, %error, "the token cannot be kept: a restart will fetch one");
+        }
+        if let Some(shared) = &self.doors.shared {
+            // Redis out of reach is told by its own door; other nodes fetch for themselves.
+            let _ = shared.publish(name, &self.account.app_id, &token).await;
+        }
+        token
+    }
+
+    fn notice_conflict(&self, dead: &AccessToken) {
+        let now = self.doors.clock.now();
+        let ours = dead.forced_at.is_some_and(|at| at > dead.fetched_at);
+        // A clock that was set back makes a token look younger than it is.
+        let is_clock_fault = now < dead.fetched_at;
+        if ours || is_clock_fault || dead.expires_at.since(now) < EARLY_DEATH {
+            return;
+        }
+        self.doors.metrics.token_refresh(&self.account.name, "conflict");
+        tracing::warn!(
+            account.id = %self.account.name,
+            token.generation = dead.generation,
+            "token.conflict: the access_token died early without our doing: does another system hold this AppSecret?"
+        );
+    }
+}

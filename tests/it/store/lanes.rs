@@ -1,0 +1,73 @@
+//! `Queue::lease`: whose messages are lent, and how many.
+
+use rstest::rstest;
+use wxgate::domain::ids::MessageId;
+use wxgate::domain::message::Lease;
+use wxgate::domain::state::Lane;
+use wxgate::store::Stores;
+
+use super::backend::Backend;
+use super::build::{HOLD, at, message, open_account};
+
+async fn queued(stores: &Stores, account: &str, touser: &str, due: i64) -> MessageId {
+    let mut new = message(touser, at(due));
+    new.account = account.into();
+    let id = new.id;
+    stores.outbox.accept(new, None).await.unwrap();
+    id
+}
+
+fn ids(leases: &[Lease]) -> Vec<MessageId> {
+    leases.iter().map(|lease| lease.message_id).collect()
+}
+
+#[rstest]
+#[tokio::test]
+async fn each_account_lends_what_it_has_room_for_in_the_order_asked(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    let (stores, queue) = (&house.stores, &house.stores.queue);
+    let mut of = [Vec::new(), Vec::new()];
+    for n in 0..4 {
+        of[0].push(queued(stores, "a", "o1", n).await);
+        of[1].push(queued(stores, "b", "o1", n).await);
+    }
+    let open = [open_account("b", 2), open_account("a", 1)];
+    let lent = queue.lease(Lane::Normal, &open, 9, at(9), HOLD).await.unwrap();
+    assert_eq!(ids(&lent), [of[1][0], of[1][1], of[0][0]]);
+    assert_eq!(lent.iter().map(|lease| &*lease.account).collect::<Vec<_>>(), ["b", "b", "a"]);
+    let open = [open_account("b", 9), open_account("a", 9)];
+    let lent = queue.lease(Lane::Normal, &open, 3, at(9), HOLD).await.unwrap();
+    assert_eq!(ids(&lent), [of[1][2], of[1][3], of[0][1]]);
+    assert!(queue.lease(Lane::Normal, &open, 0, at(9), HOLD).await.unwrap().is_empty());
+    assert!(queue.lease(Lane::Normal, &[open_account("a", 0)], 9, at(9), HOLD).await.unwrap().is_empty());
+}
+
+#[rstest]
+#[tokio::test]
+async fn who_is_not_open_lends_nothing_and_is_not_waited_for(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    let queue = &house.stores.queue;
+    queued(&house.stores, "closed", "o1", 0).await;
+    let waiting = queued(&house.stores, "open", "o1", 5).await;
+    let (open, both) = ([open_account("open", 9)], [open_account("open", 9), open_account("closed", 1)]);
+    assert_eq!(queue.next_due(&open).await.unwrap(), Some(at(5)));
+    assert_eq!(queue.next_due(&both).await.unwrap(), Some(at(0)));
+    assert_eq!(queue.next_due(&[]).await.unwrap(), None);
+    assert!(queue.lease(Lane::Normal, &[], 9, at(9), HOLD).await.unwrap().is_empty());
+    assert_eq!(ids(&queue.lease(Lane::Normal, &open, 9, at(9), HOLD).await.unwrap()), [waiting]);
+    assert_eq!(house.stores.counts.oldest_ready(at(9)).await.unwrap(), Some(at(0)), "of all accounts");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_row_that_cannot_be_read_takes_nobodys_room(#[values(Backend::Sqlite)] backend: Backend) {
+    let house = backend.open().await;
+    for n in 0..3 {
+        queued(&house.stores, "shop", "oBROKEN", n).await;
+    }
+    let sound = queued(&house.stores, "shop", "o1", 5).await;
+    house.execute("UPDATE messages SET on_unknown = 'perhaps' WHERE touser = 'oBROKEN'");
+    let lent = house.stores.queue.lease(Lane::Normal, &[open_account("shop", 1)], 9, at(9), HOLD).await.unwrap();
+    assert_eq!(ids(&lent), [sound]);
+    assert_eq!(house.stores.counts.unaccounted(), 0);
+}
