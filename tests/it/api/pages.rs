@@ -67,6 +67,12 @@ async fn a_method_that_a_path_does_not_know_is_405_with_those_it_knows() {
             assert_eq!(allowed, known, "{verb} {path}");
         }
     }
+    for method in [Method::PUT, Method::DELETE, Method::OPTIONS] {
+        for path in ["/wechat", "/wechat/shop", "/wechat/nowhere"] {
+            let reply = ask(&app, method.clone(), path).await;
+            assert_eq!((reply.status, reply.header("allow")), (405, Some("GET,HEAD,POST")), "{method} {path}");
+        }
+    }
     nothing_happened(&app).await;
 }
 

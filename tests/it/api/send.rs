@@ -76,7 +76,6 @@ async fn a_rehearsal_shows_the_exact_body_and_keeps_nothing() {
     }
     let rehearsed = app.post("/send-template").header("idempotency-key", "k").json(&body).send().await;
     nothing_happened(&app).await;
-    assert_eq!(app.sandbox.token_calls(), app.sandbox.token_calls());
     body["dry_run"] = json!(false);
     let real = app.post("/send-template").header("idempotency-key", "k").json(&body).send().await;
     assert_eq!((real.status, real.header("idempotency-replayed")), (200, None), "{}", real.text);
