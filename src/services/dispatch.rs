@@ -157,6 +157,9 @@ impl Dispatch {
             situation.now = self.clock.now();
             match self.rules.judge(&call.reply, situation) {
                 Verdict::Settle { outcome, next } => {
+                    if outcome == AttemptOutcome::TokenRefused {
+                        self.tokens.report_refused_again(&account.name, token.generation);
+                    }
                     trip.attempts.push(attempt_of(call, outcome));
                     return next;
                 }

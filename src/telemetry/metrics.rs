@@ -150,7 +150,7 @@ impl Metrics {
         self.0.accept_to_attempt.observe(waited.as_secs_f64());
     }
 
-    /// `result`: `ok`, `failed`, `conflict`.
+    /// `result`: `ok`, `failed`, `conflict`, `refused_again`.
     pub fn token_refresh(&self, account: &str, result: &'static str) {
         self.0.token_refreshes.with_label_values(&[account, result]).inc();
     }

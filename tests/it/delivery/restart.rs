@@ -17,7 +17,7 @@ async fn orphans_of_a_dead_process_are_sent_again_at_the_first_tick_and_show_onc
     let id = app.post("/send-template").json(&body).send().await.field("message_id");
     app.advance(Duration::from_secs(2)).await;
     // Leased, and then nobody settles it: the process dies here.
-    let leased = app.app.stores().queue.lease(Lane::Normal, 10, now(&app), HOLD).await.unwrap();
+    let leased = app.app.stores().queue.lease(Lane::Normal, &shop(), 10, now(&app), HOLD).await.unwrap();
     assert_eq!(leased.len(), 1);
     let (folder, world) = app.stop().await;
     let app = TestApp::start_with(Setup { folder: Some(folder), world: Some(world), ..Setup::default() }).await;
@@ -38,7 +38,7 @@ async fn an_orphan_on_hold_or_too_old_becomes_unknown() {
         ids.push(app.post("/send-template").json(&body).send().await.field("message_id"));
     }
     app.advance(Duration::from_secs(2)).await;
-    assert_eq!(app.app.stores().queue.lease(Lane::Normal, 10, now(&app), HOLD).await.unwrap().len(), 2);
+    assert_eq!(app.app.stores().queue.lease(Lane::Normal, &shop(), 10, now(&app), HOLD).await.unwrap().len(), 2);
     let (folder, world) = app.stop().await;
     world.clock.advance(Duration::from_secs(10 * 60));
     let app = TestApp::start_with(Setup { folder: Some(folder), world: Some(world), ..Setup::default() }).await;
@@ -59,7 +59,7 @@ async fn a_worker_that_lost_its_lease_cannot_settle() {
     let id = app.post("/send-template").json(&body).send().await.field("message_id");
     app.advance(Duration::from_secs(2)).await;
     let queue = app.app.stores().queue.clone();
-    let stale = queue.lease(Lane::Normal, 1, now(&app), HOLD).await.unwrap().remove(0);
+    let stale = queue.lease(Lane::Normal, &shop(), 1, now(&app), HOLD).await.unwrap().remove(0);
     app.advance(HOLD + Duration::from_secs(1)).await;
     app.tick().await;
     app.run_until_idle().await;
@@ -90,4 +90,8 @@ fn now(app: &TestApp) -> wxgate::domain::clock::Timestamp {
 
 fn soon(app: &TestApp, seconds: u64) -> String {
     now(app).plus(Duration::from_secs(seconds)).to_string()
+}
+
+fn shop() -> [wxgate::store::OpenAccount; 1] {
+    [wxgate::store::OpenAccount { name: "shop".into(), room: usize::MAX }]
 }

@@ -82,7 +82,8 @@ async fn urgent_messages_go_first() {
 
 #[tokio::test]
 async fn no_lane_is_shut_out_by_an_urgent_backlog() {
-    let app = TestApp::start_with(Setup { config: "\n[queue]\nconcurrency = 1\n".to_owned(), ..Setup::default() }).await;
+    let app =
+        TestApp::start_with(Setup { config: "\n[queue]\nconcurrency = 1\n".to_owned(), ..Setup::default() }).await;
     let at = app.clock.now().plus(Duration::from_secs(60));
     for n in 0..40 {
         let priority = if n < 20 { "urgent" } else { "bulk" };
