@@ -5,5 +5,6 @@ mod api;
 mod binary;
 mod callback;
 mod delivery;
+mod docs;
 mod harness;
 mod store;

@@ -1,7 +1,7 @@
 //! SQLite: one file, one serving process, one writer thread, a few readers.
 //!
-//! In: verbs of the doors. Out: rows of `migrations/sqlite`. Every change goes through [`writer`], which commits whatever
-//! waits in one transaction; queries go to [`readers`], those that may be slow to readers of their own.
+//! In: verbs of the doors. Out: rows of `migrations/sqlite`. Every change goes through `writer`, which commits whatever
+//! waits in one transaction; queries go to `readers`, those that may be slow to readers of their own.
 //!
 //! | table | row | indexes besides its key |
 //! | --- | --- | --- |
