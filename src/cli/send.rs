@@ -51,9 +51,9 @@ pub(super) struct Send {
     #[arg(long, value_name = "URL", env = "WXGATE_SERVER", default_value = "http://127.0.0.1:8080")]
     server: String,
     /// Your key, wxg_…; better in WXGATE_KEY or a file, where other users of the machine do not see it
-    #[arg(long, env = "WXGATE_KEY", hide_env_values = true, conflicts_with = "key_file")]
+    #[arg(long, env = "WXGATE_KEY", hide_env_values = true)]
     key: Option<String>,
-    /// A file that holds the key
+    /// A file that holds the key; wins over WXGATE_KEY
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
 }

@@ -47,7 +47,7 @@ async fn see_to_a_key(app: &App, address: SocketAddr) -> Result<(), Failure> {
     if !address.ip().is_loopback() && !app.access().has_keys().await? {
         return Err(Failure::Usage(format!(
             "no key exists, and {address} can be reached from outside. Make one first:\n  \
-             wxgate key create --client ops --scopes admin\nor configure [clients.<name>]."
+             wxgate key create --client ops --scopes admin     (with the same --config)\nor configure [clients.<name>]."
         )));
     }
     if let Some(key) = app.mint_first_key().await? {

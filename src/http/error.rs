@@ -269,6 +269,7 @@ impl From<store::Error> for ApiError {
                 tracing::error!(%error, "the store refused a request");
                 Self::new(Code::StorageUnavailable, "nothing was stored: the store cannot be used")
             }
+            store::Error::TooSlow { advice } => Self::new(Code::Overloaded, advice),
             store::Error::Overloaded => {
                 Self::new(Code::Overloaded, "nothing was stored: the store has too much to write")
             }

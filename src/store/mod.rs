@@ -63,6 +63,9 @@ pub enum Error {
     /// Nothing was written. Try again later.
     #[error("the store is unavailable: {reason}")]
     Unavailable { reason: String },
+    /// A query was given up: it asks for too much at once.
+    #[error("{advice}")]
+    TooSlow { advice: String },
     /// Nothing was written: too much is waiting to be written already.
     #[error("the store has too much to write")]
     Overloaded,

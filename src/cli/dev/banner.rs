@@ -26,6 +26,10 @@ wxgate {version} is running, with a model of WeChat beside it. Nothing leaves th
   key       {key}
   data      {data}
 
+For the examples of the documentation:
+
+export WXGATE_URL=http://{gateway} SANDBOX_URL=http://{sandbox} WXGATE_KEY={key}
+
 Copy these into another terminal:
 
 1. Send a template message. The answer says what WeChat said; a moment later the receipt makes it `delivered`.

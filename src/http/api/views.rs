@@ -126,7 +126,7 @@ pub struct RehearsalView {
     /// Limits that a send would meet; null: none are set.
     #[schema(value_type = Option<Object>)]
     pub limits: Option<()>,
-    /// `ready`, `refreshing`, or what stands in the way.
+    /// How the account's token stands: `ready`, `missing` (none was asked for yet) or `failing`.
     pub token: String,
 }
 

@@ -208,11 +208,9 @@ impl Accept {
         }
         match &input.account {
             Some(name) => Err(AcceptError::UnknownAccount { detail: format!("there is no account {name:?}") }),
-            None => Err(AcceptError::Invalid(vec![FieldError {
-                path: "/account".to_owned(),
-                code: "missing",
+            None => Err(AcceptError::UnknownAccount {
                 detail: "name the account: neither the key nor the configuration leaves exactly one".to_owned(),
-            }])),
+            }),
         }
     }
 

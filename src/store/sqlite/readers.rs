@@ -52,11 +52,13 @@ impl Readers {
         let left = Left(Arc::default());
         let answer = self.slow.read(Some(left.0.clone()), query);
         tokio::time::timeout(patience, answer).await.unwrap_or_else(|_| {
-            Err(unavailable(format!(
-                "the query needs more than {} seconds: narrow the filter (an account, a recipient, a batch, a state such as \
-                 failed, or a shorter time)",
-                patience.as_secs()
-            )))
+            Err(Error::TooSlow {
+                advice: format!(
+                    "the query needs more than {} seconds: narrow the filter (an account, a recipient, a batch, a state such \
+                     as failed, or a shorter time)",
+                    patience.as_secs()
+                ),
+            })
         })
     }
 
