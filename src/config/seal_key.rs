@@ -33,9 +33,9 @@ impl SecretsConfig {
 }
 
 fn read(path: &Path) -> io::Result<SealKey> {
-    let text = std::fs::read_to_string(path)?;
+    let text = String::from_utf8(std::fs::read(path)?).unwrap_or_default();
     let bytes = STANDARD.decode(text.trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    bytes.map(SealKey).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "does not hold 32 bytes in base64"))
+    bytes.map(SealKey).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "does not hold 32 bytes in base64; put the right key back, or delete the file: tokens are then fetched anew"))
 }
 
 /// Written under another name and then linked: a key file is there whole or not at all, and never replaced.
@@ -44,7 +44,8 @@ fn generate(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let draft = folder.join(format!(".wxgate-key-{}", hex::encode(rand::random::<[u8; 8]>())));
     let written = write_draft(&draft).and_then(|()| std::fs::hard_link(&draft, path));
-    std::fs::remove_file(&draft)?;
+    // Not there when it could not be written: that is the fault to tell.
+    let _ = std::fs::remove_file(&draft);
     match written {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => File::open(folder)?.sync_all(),
@@ -82,5 +83,14 @@ mod tests {
         let error = SecretsConfig::GeneratedAt(path.clone()).open().unwrap_err();
         assert!(error.to_string().contains("key: does not hold 32 bytes"), "{error}");
         assert_eq!(std::fs::read_to_string(path).unwrap(), "short");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_the_fault_that_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a-file");
+        std::fs::write(&file, "").unwrap();
+        let error = SecretsConfig::GeneratedAt(file.join("wxgate.db.key")).open().unwrap_err().to_string();
+        assert!(error.contains("wxgate.db.key") && !error.contains("No such file"), "{error}");
     }
 }

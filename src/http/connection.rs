@@ -106,8 +106,11 @@ where
     let io = TokioIo::new(Watched { stream, progress: progress.clone() });
     let handler = Handler { router, peer, progress: progress.clone() };
     // Our clock replaces hyper's, which would close idle connections after the time for a head.
-    let inner =
-        http1::Builder::new().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES).serve_connection(io, handler);
+    let inner = http1::Builder::new()
+        .half_close(true)
+        .header_read_timeout(None)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(io, handler);
     let timer = Box::pin(tokio::time::sleep_until(opened + limits.header));
     Guarded { inner, timer, progress, limits }
 }

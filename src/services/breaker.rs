@@ -7,9 +7,6 @@ use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
 
-/// Each opening in a row doubles the pause, up to this factor.
-const LONGEST_PAUSE_FACTOR: u32 = 16;
-
 /// The breakers of all accounts. Cheap to clone.
 #[derive(Clone)]
 pub struct Breakers {
@@ -21,7 +18,6 @@ pub struct Breakers {
 #[derive(Clone, Copy, Debug, Default)]
 struct Line {
     failures_in_a_row: u32,
-    openings_in_a_row: u32,
     open_until: Option<Timestamp>,
     /// A probe is under way since.
     probing_since: Option<Timestamp>,
@@ -80,15 +76,12 @@ impl Breakers {
         if still_open || !(was_probe || line.failures_in_a_row >= self.failures_to_open) {
             return;
         }
-        let factor = (1 << line.openings_in_a_row.min(8)).min(LONGEST_PAUSE_FACTOR);
-        line.openings_in_a_row = line.openings_in_a_row.saturating_add(1);
-        let pause = self.pause * factor;
-        line.open_until = Some(now.plus(pause));
+        line.open_until = Some(now.plus(self.pause));
         if !was_probe {
             tracing::warn!(
                 account.id = %account,
                 failures = line.failures_in_a_row,
-                pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                pause_ms = u64::try_from(self.pause.as_millis()).unwrap_or(u64::MAX),
                 "WeChat cannot be reached: messages wait in the queue"
             );
         }
@@ -140,10 +133,10 @@ mod tests {
         assert_eq!(breakers.room(&shop, at(4)), 0);
         assert_eq!(breakers.permit(&shop, at(4)), Permit::Wait { until: at(5) }, "the others wait for it");
         breakers.failed(&shop, at(4));
-        assert_eq!(breakers.permit(&shop, at(5)), Permit::Wait { until: at(12) }, "twice as long");
-        assert_eq!(breakers.permit(&shop, at(12)), Permit::Go);
+        assert_eq!(breakers.permit(&shop, at(5)), Permit::Wait { until: at(8) });
+        assert_eq!(breakers.permit(&shop, at(8)), Permit::Go, "one probe each time");
         breakers.succeeded(&shop);
-        assert_eq!(breakers.permit(&shop, at(12)), Permit::Go);
+        assert_eq!(breakers.permit(&shop, at(8)), Permit::Go);
         assert_eq!(breakers.failures(&shop), 0);
     }
 

@@ -221,13 +221,14 @@ impl Dispatch {
             TokenError::Unavailable { reason } => (None, Some(reason.clone()), None),
             TokenError::UnknownAccount => (None, None, None),
         };
-        let outcome = AttemptOutcome::NotSent;
-        trip.attempts.push(Attempt { at: now, duration_ms: 0, errcode, errmsg, rid, outcome });
         let is_account_fault = errcode.is_some_and(|code| {
             crate::wechat::errcode::class_on_token_call(code) == crate::wechat::errcode::Class::PermanentAccount
         });
         let is_heard = audience == Audience::Caller && self.outcomes.is_awaited(trip.lease.message_id);
         if is_account_fault && is_heard && trip.lease.doubtful_since.is_none() {
+            // The caller is told what WeChat said. A message that only waits makes no attempt.
+            let outcome = AttemptOutcome::NotSent;
+            trip.attempts.push(Attempt { at: now, duration_ms: 0, errcode, errmsg, rid, outcome });
             return Next::Rejected { reason: "account_refused".to_owned() };
         }
         if !is_account_fault {

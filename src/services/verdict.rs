@@ -20,6 +20,8 @@ use crate::wechat::errcode::{self, Class};
 pub const REPEAT_WINDOW: Duration = Duration::from_secs(9 * 60);
 /// The minute quotas of WeChat start anew within it.
 const THROTTLE_PAUSE: Duration = Duration::from_secs(60);
+/// How far the back-off grows for what never left.
+const LINE_DOUBLINGS: u32 = 4;
 const DAY_SECONDS: i64 = 24 * 3600;
 /// WeChat's day begins at 16:00 UTC; five minutes later it has surely begun.
 const QUOTA_DAY_SHIFT_SECONDS: i64 = 8 * 3600 - 300;
@@ -106,7 +108,8 @@ impl RetryRules {
 
     /// No token, no connection, an open breaker: nothing left, so it does not count and may go on until the message expires.
     pub fn wait_for_line(&self, at: Situation<'_>, reason: &str) -> Next {
-        let pause = self.backoff.delay(at.line_failures.max(1), at.jitter);
+        // The breaker sets the pace of a broken line; what waits for it shall be ready when the line is.
+        let pause = self.backoff.delay(at.line_failures.clamp(1, LINE_DOUBLINGS), at.jitter);
         self.wait(at, at.now.plus(pause), reason.to_owned())
     }
 

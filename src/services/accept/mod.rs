@@ -95,7 +95,7 @@ impl Accept {
             Accepted::Mismatch { message_id } => return Err(AcceptError::IdempotencyMismatch { message_id }),
         }
         if let (Some(waiter), Wait::UpTo(limit)) = (waiter, wait) {
-            wait_for_outcome(waiter, limit, &mut view).await;
+            wait_for_outcome(waiter, limit, &self.stopping, &mut view).await;
         }
         Ok(Kept { message: view, replayed: false, warnings })
     }
@@ -335,12 +335,20 @@ fn begin_sending(view: &mut Message) {
     view.history.push(HistoryEntry { state: State::Sending, at: view.created_at, reason: None });
 }
 
-async fn wait_for_outcome(mut waiter: Waiter, limit: Duration, view: &mut Message) {
+/// Until the outcome or the end of the caller's patience. When the gateway stops, a message that only waits is answered for
+/// at once: it is on disk, and goes on after the restart.
+async fn wait_for_outcome(mut waiter: Waiter, limit: Duration, stopping: &CancellationToken, view: &mut Message) {
     let deadline = tokio::time::Instant::now() + limit;
-    while let Ok(Some(progress)) = tokio::time::timeout_at(deadline, waiter.next()).await {
-        apply(view, progress);
-        if !view.state.is_under_way() {
-            return;
+    while view.state.is_under_way() {
+        let is_attempted = view.state == State::Sending;
+        tokio::select! {
+            biased;
+            progress = waiter.next() => match progress {
+                Some(progress) => apply(view, progress),
+                None => return,
+            },
+            () = tokio::time::sleep_until(deadline) => return,
+            () = stopping.cancelled(), if !is_attempted => return,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One account's engine: the token in memory, and one flight to WeChat at a time.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -23,6 +24,8 @@ pub(super) struct Core {
     pub(super) doors: TokenDoors,
     /// Written only while the book is held.
     pub(super) current: ArcSwapOption<AccessToken>,
+    /// The generation that WeChat refused last; 0: none. While it is the current one, there is no good token.
+    refused: AtomicI64,
     /// Never held across an await.
     book: Mutex<Book>,
 }
@@ -30,17 +33,23 @@ pub(super) struct Core {
 impl Engine {
     pub(super) fn new(account: Arc<Account>, config: &TokenConfig, doors: TokenDoors) -> Self {
         let book = Mutex::new(Book::new(config.max_refreshes_per_hour));
-        Self { core: Arc::new(Core { account, doors, current: ArcSwapOption::empty(), book }) }
+        Self {
+            core: Arc::new(Core { account, doors, current: ArcSwapOption::empty(), refused: AtomicI64::new(0), book }),
+        }
     }
 
     pub(super) async fn current(&self) -> Outcome {
-        match self.core.living(None) {
-            Some(token) => Ok(token),
+        if let Some(token) = self.core.good() {
+            return Ok(token);
+        }
+        match self.core.known_refused() {
+            Some(refused) => self.renew(refused).await,
             None => self.fly(None).await,
         }
     }
 
     pub(super) async fn renew(&self, refused: i64) -> Outcome {
+        self.core.refused.fetch_max(refused, Ordering::AcqRel);
         // The first flight may have begun for another reason and bring the refused token once more.
         for _ in 0..2 {
             if let Some(token) = self.core.living(Some(refused)) {
@@ -61,16 +70,17 @@ impl Engine {
             core.doors.metrics.token_expires_in(&core.account.name, left);
         }
         let mut book = core.book();
-        if book.flight.is_some() || !book.is_due(clock) || book.pause(clock).is_some() {
+        let refused = core.known_refused();
+        if book.flight.is_some() || !(refused.is_some() || book.is_due(clock)) || book.pause(clock).is_some() {
             return false;
         }
         drop(book);
-        drop(self.fly(None));
+        drop(self.fly(refused));
         true
     }
 
     pub(super) fn can_send(&self) -> bool {
-        self.core.living(None).is_some() || self.core.book().pause(&*self.core.doors.clock).is_none()
+        self.core.good().is_some() || self.core.book().pause(&*self.core.doors.clock).is_none()
     }
 
     pub(super) fn report_refused_again(&self, generation: i64) {
@@ -87,7 +97,7 @@ impl Engine {
     }
 
     pub(super) fn status(&self) -> TokenStatus {
-        let token = self.core.living(None);
+        let token = self.core.good();
         let problem = self.core.book().problem();
         let state = match (&token, &problem) {
             (Some(_), _) => "ready",
@@ -145,6 +155,17 @@ impl Core {
     pub(super) fn living(&self, refused: Option<i64>) -> Option<Arc<AccessToken>> {
         let now = self.doors.clock.now();
         self.current.load_full().filter(|token| token.is_valid(now) && Some(token.generation) != refused)
+    }
+
+    /// The token in memory, if it lives and WeChat has not refused it.
+    fn good(&self) -> Option<Arc<AccessToken>> {
+        self.living(Some(self.refused.load(Ordering::Acquire)))
+    }
+
+    /// The generation in memory, when it is the one that WeChat refused.
+    fn known_refused(&self) -> Option<i64> {
+        let refused = self.refused.load(Ordering::Acquire);
+        self.current.load().as_ref().map(|token| token.generation).filter(|generation| *generation == refused)
     }
 
     /// Into memory, unless something newer is there.

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ pub async fn open(config: &SqliteConfig, boot: BootId, sealer: Sealer) -> Result
     let path = config.path.clone();
     blocking(move || {
         make_file(&path)?;
+        let path = real(&path)?;
         let lock = ServingLock::take(&path)?.ok_or_else(|| served(&path))?;
         let mut conn = connect(&path)?;
         bring_up(&mut conn)?;
@@ -81,6 +82,11 @@ fn start(
     Ok(Sqlite { writer, readers, figures, boot: boot.to_string(), sealer }.into_stores())
 }
 
+/// The file itself, whatever links lead to it: the lock is the file's, not the name's.
+fn real(path: &Path) -> Result<PathBuf, Error> {
+    path.canonicalize().map_err(|error| unavailable(format!("{} cannot be resolved: {error}", path.display())))
+}
+
 /// The version before.
 fn bring_up(conn: &mut Connection) -> Result<usize, Error> {
     let before = schema::version(conn)?;
@@ -95,6 +101,7 @@ fn upgrade_unserved(path: &Path, conn: &mut Connection) -> Result<usize, Error> 
     if before == schema::LATEST {
         return Ok(before);
     }
+    let path = &real(path)?;
     let _lock = ServingLock::take(path)?.ok_or_else(|| served(path))?;
     bring_up(conn)
 }

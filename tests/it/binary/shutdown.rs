@@ -55,3 +55,40 @@ async fn a_second_process_on_the_same_file_is_refused() {
     program.signal(Signal::SIGTERM);
     assert_eq!(program.ended().await, Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_whose_message_only_waits_is_answered_when_the_gateway_stops() {
+    let place = Place::prepare("").await;
+    let program = place.start().await;
+    let request = program.request(reqwest::Method::POST, "/send-template").header("prefer", "wait=30");
+    let answer = tokio::spawn(request.json(&order_notice("sim-quota")).send());
+    until("it waits", async || {
+        let text = program.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+        text.contains("wxgate_messages_total{account=\"shop\",state=\"queued\"} 1\n")
+    })
+    .await;
+    let started = Instant::now();
+    program.signal(Signal::SIGTERM);
+    let response = answer.await.unwrap().unwrap();
+    assert_eq!(response.status(), 202);
+    assert_eq!(program.ended().await, Some(0));
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_to_the_file_does_not_let_a_second_process_in() {
+    let place = Place::prepare("").await;
+    let program = place.start().await;
+    let link = place.folder.path().join("link.db");
+    std::os::unix::fs::symlink(place.folder.path().join("wxgate.db"), &link).unwrap();
+    let mut second = command(&place.config());
+    second
+        .env("WXGATE__SERVER__LISTEN", "127.0.0.1:0")
+        .env("WXGATE__STORAGE__URL", format!("sqlite://{}", link.display()));
+    let output = second.arg("serve").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("is served by another wxgate process"), "{text}");
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.ended().await, Some(0));
+}

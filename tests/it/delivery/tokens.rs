@@ -114,3 +114,34 @@ async fn a_token_is_handed_out_to_the_token_scope_only() {
     app.key = app.make_key("other", &[Scope::Token], Some(&["elsewhere"]), None).await;
     app.get("/v1/accounts/shop/token").send().await.is_problem(404, "not_found");
 }
+
+#[tokio::test]
+async fn messages_do_not_try_a_token_that_wechat_has_refused_while_none_other_can_be_had() {
+    let app = TestApp::start().await;
+    assert_eq!(app.send("oFIRST").await.status, 200);
+    app.sandbox.refuse_tokens();
+    assert_eq!(app.send("oSECOND").await.status, 200, "forced");
+    app.sandbox.refuse_tokens();
+    let mut ids = Vec::new();
+    for n in 0..20 {
+        ids.push(app.send_async(&format!("oWAITS{n}")).await.field("message_id"));
+    }
+    for _ in 0..20 {
+        app.advance(Duration::from_secs(1)).await;
+        app.tick().await;
+        app.run_until_idle().await;
+    }
+    let refused =
+        app.metric(r#"wxgate_wechat_requests_total{account="shop",api="template_send",errcode="40001"}"#).await;
+    assert!(refused <= 22.0, "each knew that the token is dead once it was told: {refused}");
+    assert!(app.message(&ids[0]).await["attempts"].as_array().unwrap().len() <= 2);
+    for _ in 0..20 {
+        app.advance(Duration::from_secs(5)).await;
+        app.tick().await;
+        app.run_until_idle().await;
+    }
+    for (n, id) in ids.iter().enumerate() {
+        assert_eq!(app.state_of(id).await, "sent", "{n}");
+        assert_eq!(app.sandbox.deliveries_to(&format!("oWAITS{n}")), 1);
+    }
+}
