@@ -5,12 +5,15 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use tokio_util::sync::CancellationToken;
 
 /// What a body may be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct BodyLimits {
     pub bytes: usize,
     pub time: Duration,
+    /// A body that is not here when this fires is not waited for: nothing of its request has begun.
+    pub stopping: CancellationToken,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,17 +22,22 @@ pub(super) enum BodyError {
     TimedOut,
     /// The connection broke.
     Broken,
+    /// The gateway stops.
+    Stopping,
 }
 
 /// A body that says beforehand that it is too large is not read at all.
-pub(super) async fn read(body: Body, limits: BodyLimits) -> Result<Bytes, BodyError> {
+pub(super) async fn read(body: Body, limits: &BodyLimits) -> Result<Bytes, BodyError> {
     let announced = body.size_hint().lower();
     if announced > limits.bytes as u64 {
         return Err(BodyError::TooLarge);
     }
-    match tokio::time::timeout(limits.time, collect(body, limits.bytes)).await {
-        Ok(read) => read,
-        Err(_) => Err(BodyError::TimedOut),
+    tokio::select! {
+        biased;
+        read = tokio::time::timeout(limits.time, collect(body, limits.bytes)) => {
+            read.unwrap_or(Err(BodyError::TimedOut))
+        }
+        () = limits.stopping.cancelled() => Err(BodyError::Stopping),
     }
 }
 
@@ -62,7 +70,9 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: BodyLimits = BodyLimits { bytes: 8, time: Duration::from_secs(60) };
+    fn limits() -> BodyLimits {
+        BodyLimits { bytes: 8, time: Duration::from_secs(60), stopping: CancellationToken::new() }
+    }
 
     fn chunks(chunks: &[&'static str]) -> Body {
         let chunks: Vec<_> =
@@ -72,22 +82,31 @@ mod tests {
 
     #[tokio::test]
     async fn pieces_are_put_together_up_to_the_limit() {
-        assert_eq!(read(chunks(&["ab", "cd", "efgh"]), LIMITS).await.unwrap(), "abcdefgh");
-        assert_eq!(read(chunks(&[]), LIMITS).await.unwrap(), "");
-        assert_eq!(read(chunks(&["abcdefgh", "i"]), LIMITS).await, Err(BodyError::TooLarge));
-        assert_eq!(read(Body::from("abcdefghi"), LIMITS).await, Err(BodyError::TooLarge));
+        assert_eq!(read(chunks(&["ab", "cd", "efgh"]), &limits()).await.unwrap(), "abcdefgh");
+        assert_eq!(read(chunks(&[]), &limits()).await.unwrap(), "");
+        assert_eq!(read(chunks(&["abcdefgh", "i"]), &limits()).await, Err(BodyError::TooLarge));
+        assert_eq!(read(Body::from("abcdefghi"), &limits()).await, Err(BodyError::TooLarge));
     }
 
     #[tokio::test]
     async fn a_stalled_body_is_given_up() {
         let stalled = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
-        let limits = BodyLimits { time: Duration::ZERO, ..LIMITS };
-        assert_eq!(read(stalled, limits).await, Err(BodyError::TimedOut));
+        let limits = BodyLimits { time: Duration::ZERO, ..limits() };
+        assert_eq!(read(stalled, &limits).await, Err(BodyError::TimedOut));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_not_here_is_not_waited_for_when_the_gateway_stops() {
+        let stalled = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        let limits = limits();
+        limits.stopping.cancel();
+        assert_eq!(read(stalled, &limits).await, Err(BodyError::Stopping));
+        assert_eq!(read(chunks(&["ab"]), &limits).await.unwrap(), "ab", "one that is here is read");
     }
 
     #[tokio::test]
     async fn a_broken_body_is_an_error() {
         let broken = Body::from_stream(stream::iter([Err::<Bytes, _>(std::io::Error::other("gone"))]));
-        assert_eq!(read(broken, LIMITS).await, Err(BodyError::Broken));
+        assert_eq!(read(broken, &limits()).await, Err(BodyError::Broken));
     }
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::{RawPathParams, Request, State};
+use axum::extract::{FromRef, RawPathParams, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
@@ -68,9 +68,9 @@ async fn open(state: &HttpState, name: Option<&str>, request: &mut Request) -> R
         state.metrics.callback(&account.name, "unread", "unparsable");
         return Err(BAD_REQUEST);
     };
-    let limits = BodyLimits { bytes: state.callback.body_limit_bytes, time: state.server.body_timeout };
+    let limits = BodyLimits { bytes: state.callback.body_limit_bytes, ..BodyLimits::from_ref(state) };
     let body = std::mem::take(request.body_mut());
-    let bytes = match body::read(body, limits).await {
+    let bytes = match body::read(body, &limits).await {
         Ok(bytes) => bytes,
         Err(error) => {
             state.metrics.callback(&account.name, "unread", "refused");
@@ -99,6 +99,8 @@ fn refuse_body(error: BodyError) -> Refusal {
         BodyError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too large"),
         BodyError::TimedOut => (StatusCode::REQUEST_TIMEOUT, "timeout"),
         BodyError::Broken => BAD_REQUEST,
+        // Not acknowledged: WeChat asks again.
+        BodyError::Stopping => NOT_KEPT,
     }
 }
 

@@ -61,6 +61,10 @@ parts! {
 
 impl FromRef<HttpState> for BodyLimits {
     fn from_ref(state: &HttpState) -> Self {
-        Self { bytes: state.server.body_limit_bytes, time: state.server.body_timeout }
+        Self {
+            bytes: state.server.body_limit_bytes,
+            time: state.server.body_timeout,
+            stopping: state.accept.stopping.clone(),
+        }
     }
 }

@@ -52,20 +52,21 @@ where
         check_content_type(request.headers())?;
         check_content_encoding(request.headers())?;
         let limits = BodyLimits::from_ref(state);
-        let bytes = body::read(request.into_body(), limits).await.map_err(|error| refuse_body(error, limits))?;
+        let bytes = body::read(request.into_body(), &limits).await.map_err(|error| refuse_body(error, &limits))?;
         let json = read(&bytes)?;
         let hash = json.canonical_hash();
         Ok(Self { value: T::from_json(json)?, hash })
     }
 }
 
-fn refuse_body(error: BodyError, limits: BodyLimits) -> ApiError {
+fn refuse_body(error: BodyError, limits: &BodyLimits) -> ApiError {
     match error {
         BodyError::TooLarge => {
             ApiError::new(Code::PayloadTooLarge, format!("the body may have {} bytes", limits.bytes))
         }
         BodyError::TimedOut => ApiError::new(Code::RequestTimeout, "the body did not arrive in time"),
         BodyError::Broken => ApiError::new(Code::MalformedRequest, "the body broke off"),
+        BodyError::Stopping => ApiError::new(Code::ShuttingDown, "the gateway stops, and the body had not arrived"),
     }
 }
 
@@ -255,6 +256,8 @@ mod tests {
     use axum::body::Body;
     use proptest::prelude::*;
 
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
 
     fn hash(text: &str) -> String {
@@ -322,7 +325,7 @@ mod tests {
 
     async fn extract(content_type: &str, body: impl Into<Body>) -> Result<Json, Code> {
         let request = Request::post("/").header(CONTENT_TYPE, content_type).body(body.into()).unwrap();
-        let limits = BodyLimits { bytes: 16, time: Duration::from_secs(60) };
+        let limits = BodyLimits { bytes: 16, time: Duration::from_secs(60), stopping: CancellationToken::new() };
         ApiJson::<Any>::from_request(request, &limits).await.map(|json| json.value.0).map_err(|error| error.code())
     }
 

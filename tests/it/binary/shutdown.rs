@@ -1,6 +1,6 @@
 //! SIGTERM: what is under way is finished, and no client can hold the end up.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,29 @@ async fn half_a_header_does_not_delay_the_end() {
     program.signal(Signal::SIGTERM);
     assert_eq!(program.ended().await, Some(0));
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_body_does_not_delay_the_end_either() {
+    let place = Place::prepare("").await;
+    let program = place.start().await;
+    let mut half = TcpStream::connect(program.url.strip_prefix("http://").unwrap()).unwrap();
+    let head = format!(
+        "POST /send-template HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+         Content-Length: 500\r\n\r\n{{",
+        program.key
+    );
+    half.write_all(head.as_bytes()).unwrap();
+    until("its request is under way", async || {
+        let text = program.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+        text.contains("wxgate_http_requests_in_flight 2\n")
+    })
+    .await;
+    program.signal(Signal::SIGTERM);
+    let mut answer = String::new();
+    let _ = half.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("shutting_down"), "{answer}");
+    assert_eq!(program.ended().await, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
