@@ -299,18 +299,20 @@ mod tests {
         let writer = started();
         let (hold, held) = std::sync::mpsc::channel::<()>();
         let held = std::sync::Mutex::new(held);
+        let (begin, begun) = std::sync::mpsc::channel();
         let mut running = Box::pin(writer.run(move |_| {
+            drop(begin.send(()));
             // Ends when the test lets go of the other end.
             Ok(held.lock().unwrap().recv().is_err())
         }));
         assert!(futures_util::poll!(&mut running).is_pending());
+        // From here on the thread is busy with a batch of one and takes nothing more.
+        begun.recv().unwrap();
         let mut waiting = Vec::new();
-        // The running batch may have taken up to one batch out of the queue.
-        for n in 0..i64::try_from(QUEUE + BATCH).unwrap() {
+        for n in 0..i64::try_from(QUEUE).unwrap() {
             let mut call = Box::pin(writer.try_run(move |unit| insert(unit, n)));
-            if futures_util::poll!(&mut call).is_pending() {
-                waiting.push(call);
-            }
+            assert!(futures_util::poll!(&mut call).is_pending());
+            waiting.push(call);
         }
         let refused = writer.try_run(|unit| insert(unit, -1)).await;
         assert!(matches!(refused, Err(Error::Overloaded)));
