@@ -301,7 +301,7 @@ mod tests {
         let held = std::sync::Mutex::new(held);
         let (begin, begun) = std::sync::mpsc::channel();
         let mut running = Box::pin(writer.run(move |_| {
-            drop(begin.send(()));
+            begin.send(()).unwrap();
             // Ends when the test lets go of the other end.
             Ok(held.lock().unwrap().recv().is_err())
         }));
