@@ -1,22 +1,11 @@
 //! Does an account get its access_token? (stable_token page; normal mode, which disturbs no other program.)
 
-use std::net::IpAddr;
-
-use serde::Deserialize;
-use serde_json::json;
-
 use super::finding::Finding;
 use crate::cli::healthcheck::describe;
 use crate::domain::account::{Account, TokenApi};
-
-/// What WeChat answers; the token itself is not kept.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Answer {
-    expires_in: Option<u64>,
-    errcode: i64,
-    errmsg: String,
-}
+use crate::wechat::answer::Answer;
+use crate::wechat::errcode;
+use crate::wechat::send::stable_token_body;
 
 pub(super) async fn check(client: &reqwest::Client, account: &Account) -> Finding {
     let name = format!("token of {}", account.name);
@@ -26,14 +15,9 @@ pub(super) async fn check(client: &reqwest::Client, account: &Account) -> Findin
             format!("set accounts.{}.token_api = \"stable\", unless another program depends on it", account.name);
         return Finding::warning(name, detail, cure);
     }
-    let body = json!({
-        "grant_type": "client_credential",
-        "appid": account.app_id,
-        "secret": account.app_secret.expose(),
-        "force_refresh": false,
-    });
+    let body = stable_token_body(&account.app_id, account.app_secret.expose(), false);
     let url = format!("{}/cgi-bin/stable_token", account.base_url);
-    let answer = match client.post(url).json(&body).send().await {
+    let answer = match client.post(url).header("content-type", "application/json").body(body).send().await {
         Ok(response) => response.text().await,
         Err(error) => Err(error),
     };
@@ -44,7 +28,7 @@ pub(super) async fn check(client: &reqwest::Client, account: &Account) -> Findin
 }
 
 fn judge(name: String, text: &str) -> Finding {
-    let Ok(answer) = serde_json::from_str::<Answer>(text) else {
+    let Ok(answer) = Answer::parse(text.as_bytes()) else {
         let cure = "something between here and WeChat answers in its place: check base_url and wechat.proxy";
         return Finding::failed(name, "the answer is no JSON", cure);
     };
@@ -67,7 +51,7 @@ fn is_passing(code: i64) -> bool {
 
 fn cure(code: i64, errmsg: &str) -> String {
     match code {
-        40164 => match seen_ip(errmsg) {
+        40164 => match errcode::ip_in(errmsg) {
             Some(ip) => format!("add {ip} to the IP list of the account (WeChat's console, basic configuration)"),
             None => "add this machine's public IP to the IP list of the account (WeChat's console)".to_owned(),
         },
@@ -92,17 +76,12 @@ fn cure(code: i64, errmsg: &str) -> String {
     }
 }
 
-/// The caller's address in "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist …".
-fn seen_ip(errmsg: &str) -> Option<IpAddr> {
-    let words = errmsg.split(|c: char| c.is_whitespace() || c == ',');
-    words.filter_map(|word| word.parse().ok()).next()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use serde_json::json;
     use tokio_util::sync::CancellationToken;
 
     use super::super::finding::Status;
@@ -149,8 +128,8 @@ mod tests {
         let finding = judged(&json!({"errcode": 40164, "errmsg": errmsg}).to_string());
         assert_eq!(finding.status, Status::Failed);
         assert!(finding.cure.as_ref().unwrap().contains("add 203.0.113.7 to the IP list"), "{finding}");
-        assert_eq!(seen_ip("invalid ip 2001:db8::7, not in whitelist"), Some("2001:db8::7".parse().unwrap()));
-        assert_eq!(seen_ip("not in whitelist"), None);
+        assert_eq!(errcode::ip_in("invalid ip 2001:db8::7, not in whitelist"), Some("2001:db8::7".parse().unwrap()));
+        assert_eq!(errcode::ip_in("not in whitelist"), None);
     }
 
     #[test]

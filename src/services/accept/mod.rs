@@ -84,7 +84,6 @@ impl Accept {
         let waiter = matches!(wait, Wait::UpTo(_)).then(|| self.outcomes.wait_for(message.id));
         let slot = if self.goes_at_once(&message, wait) { self.slots.for_caller() } else { None };
         let lease = slot.as_ref().map(|_| message.first_lease(self.first_lease));
-        view.body = message.body.clone();
         if lease.is_some() {
             begin_sending(&mut view);
         }
@@ -309,6 +308,7 @@ fn view_of(message: &NewMessage) -> Message {
         client: message.client.to_string(),
         touser: message.touser.clone(),
         template_id: message.template_id.clone(),
+        // No view shows it: the longest part of a message is not copied for nothing.
         body: String::new(),
         client_msg_id: message.client_msg_id.clone(),
         lane: message.lane,
