@@ -3,12 +3,16 @@
 //! Each trait is one door; its doc comments are the contract that every backend keeps. A verb is whole: it is one
 //! transaction, and when it returns `Ok` its effect is on disk.
 
+mod bounds;
 pub mod callbacks;
 pub mod counts;
+mod figures;
+mod history;
 pub mod keys;
 pub mod messages;
 pub mod open;
 pub mod outbox;
+pub mod postgres;
 pub mod queue;
 pub mod redis;
 pub mod sqlite;

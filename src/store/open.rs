@@ -12,6 +12,7 @@ use crate::domain::seal::Sealer;
 pub async fn open(config: &StoreConfig, boot: BootId, sealer: Sealer) -> Result<Stores, Error> {
     match config {
         StoreConfig::Sqlite(config) => super::sqlite::open(config, boot, sealer).await,
+        StoreConfig::Postgres(config) => super::postgres::open(config, boot, sealer).await,
     }
 }
 
@@ -20,6 +21,7 @@ pub async fn open(config: &StoreConfig, boot: BootId, sealer: Sealer) -> Result<
 pub async fn open_for_tools(config: &StoreConfig, sealer: Sealer) -> Result<Stores, Error> {
     match config {
         StoreConfig::Sqlite(config) => super::sqlite::open_for_tools(config, sealer).await,
+        StoreConfig::Postgres(config) => super::postgres::open_for_tools(config, sealer).await,
     }
 }
 
@@ -28,6 +30,7 @@ pub async fn open_for_tools(config: &StoreConfig, sealer: Sealer) -> Result<Stor
 pub async fn migrate(config: &StoreConfig) -> Result<(usize, usize), Error> {
     match config {
         StoreConfig::Sqlite(config) => super::sqlite::migrate(config).await,
+        StoreConfig::Postgres(config) => super::postgres::migrate(config).await,
     }
 }
 

@@ -4,11 +4,11 @@
 
 use rusqlite::params;
 
-use super::row::{ID_SLACK, limit as count, lowest_id};
 use super::writer::Unit;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{CallbackId, MessageId};
 use crate::store::Error;
+use crate::store::bounds::{ID_SLACK, limit as count, lowest_id};
 
 /// Oldest first by id; what is not over is passed by.
 const MESSAGES: &str = "DELETE FROM messages WHERE rowid IN

@@ -21,7 +21,6 @@ mod counts;
 mod fault;
 mod figures;
 mod forget;
-mod history;
 mod keys;
 mod leases;
 mod lists;
@@ -47,9 +46,9 @@ use async_trait::async_trait;
 
 pub use open::{migrate, open, open_for_tools};
 
-use self::figures::Figures;
 use self::readers::Readers;
 use self::writer::Writer;
+use super::figures::Figures;
 use super::{Closing, Stores};
 use crate::domain::seal::Sealer;
 

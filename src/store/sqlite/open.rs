@@ -9,15 +9,15 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::fault::unavailable;
-use super::figures::Figures;
 use super::lock::{ServingLock, lock_path};
 use super::readers::Readers;
 use super::writer::Writer;
-use super::{Sqlite, schema};
+use super::{Sqlite, figures, schema};
 use crate::config::store::SqliteConfig;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
+use crate::store::figures::Figures;
 use crate::store::{Error, Stores};
 
 /// How long a writer waits for another program's transaction.
@@ -76,7 +76,9 @@ fn start(
     sealer: Sealer,
     lock: Option<ServingLock>,
 ) -> Result<Stores, Error> {
-    let figures = Arc::new(Figures::load(&conn)?);
+    let sums = figures::load(&conn)?;
+    let figures = Arc::new(Figures::default());
+    figures.replace(sums);
     let writer = Writer::start(conn, figures.clone(), lock)?;
     let readers = Readers::new(path.to_owned());
     Ok(Sqlite { writer, readers, figures, boot: boot.to_string(), sealer }.into_stores())

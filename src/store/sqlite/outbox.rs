@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use rusqlite::params;
 
 use super::writer::Unit;
-use super::{Sqlite, history, row};
+use super::{Sqlite, row};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::message::{IdempotencyKey, NewMessage};
 use crate::domain::state::State;
-use crate::store::{Accepted, Error, Outbox};
+use crate::store::{Accepted, Error, Outbox, bounds, history};
 
 #[async_trait]
 impl Outbox for Sqlite {
@@ -118,5 +118,5 @@ fn forget_keys(unit: &Unit<'_>, before: Timestamp, limit: usize) -> Result<usize
         "DELETE FROM idempotency WHERE (client, endpoint, key) IN
             (SELECT client, endpoint, key FROM idempotency WHERE created_at < ?1 ORDER BY created_at LIMIT ?2)",
     )?;
-    Ok(delete.execute(params![before, row::limit(limit)])?)
+    Ok(delete.execute(params![before, bounds::limit(limit)])?)
 }

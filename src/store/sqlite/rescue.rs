@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use rusqlite::params;
 
+use super::receipts;
 use super::standing::{self, Standing};
 use super::writer::Unit;
-use super::{receipts, row};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::state::{OnUnknown, State};
-use crate::store::{Error, Rescued};
+use crate::store::{Error, Rescued, bounds};
 
 /// The reason of what was taken back.
 pub(super) const CRASH: &str = "crash";
@@ -33,7 +33,7 @@ pub(super) fn rescue(
     let (found, broken) = {
         let mut select = unit.tx.prepare_cached(&sql)?;
         // Those that run may be the oldest: they must not crowd the others out.
-        let mut rows = select.query(params![boot, now, row::limit(limit.saturating_add(running.len()))])?;
+        let mut rows = select.query(params![boot, now, bounds::limit(limit.saturating_add(running.len()))])?;
         standing::sort_out_but(&mut rows, running, limit)?
     };
     let mut rescued = Rescued::default();
@@ -77,7 +77,7 @@ pub(super) fn expire(unit: &mut Unit<'_>, now: Timestamp, limit: usize) -> Resul
     );
     let (found, broken) = {
         let mut select = unit.tx.prepare_cached(&sql)?;
-        standing::sort_out(&mut select.query(params![now, row::limit(limit)])?)?
+        standing::sort_out(&mut select.query(params![now, bounds::limit(limit)])?)?
     };
     let mut expired = Vec::with_capacity(found.len());
     for mut message in found {

@@ -3,7 +3,6 @@
 use rusqlite::{Row, params};
 
 use super::fault::unavailable;
-use super::history;
 use super::receipts::{self, Kept};
 use super::rescue::CRASH;
 use super::row::Fields;
@@ -12,7 +11,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::message::Lease;
 use crate::domain::settlement::{Next, Settlement};
 use crate::domain::state::State;
-use crate::store::{Error, Settled};
+use crate::store::{Error, Settled, history};
 
 /// A row that a lease may end.
 struct Held {

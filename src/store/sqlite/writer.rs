@@ -11,9 +11,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::fault::unavailable;
-use super::figures::{Deltas, Figures};
+use super::figures;
 use super::lock::ServingLock;
 use crate::store::Error;
+use crate::store::figures::{Deltas, Figures};
 
 /// Commands that may wait before `accept` is refused.
 const QUEUE: usize = 4096;
@@ -211,7 +212,7 @@ impl Thread {
             let reason = "only the process that serves this database may change messages";
             return Err(Failure::Work(unavailable(reason)));
         }
-        deltas.write(&tx).map_err(Failure::Work)?;
+        figures::write(&deltas, &tx).map_err(Failure::Work)?;
         tx.commit().map_err(|error| Failure::Work(error.into()))?;
         self.figures.add(&deltas);
         Ok(())

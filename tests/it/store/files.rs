@@ -16,7 +16,7 @@ use super::backend::{Backend, House, sealer};
 use super::build::{HOLD, at, look_up, message, shop};
 
 fn file_of(house: &House) -> PathBuf {
-    let StoreConfig::Sqlite(config) = &house.config;
+    let StoreConfig::Sqlite(config) = &house.config else { panic!("{:?}", house.config) };
     config.path.clone()
 }
 
@@ -66,7 +66,7 @@ async fn the_file_is_its_owners_alone() {
 async fn a_file_of_a_newer_version_is_refused() {
     let house = Backend::Sqlite.open().await;
     house.stores.close().await;
-    house.execute("PRAGMA user_version = 99");
+    house.execute("PRAGMA user_version = 99").await;
     for refusal in [
         open_again(&house.config).await.unwrap_err(),
         open::open_for_tools(&house.config, sealer()).await.map(|_| ()).unwrap_err(),
@@ -89,7 +89,7 @@ async fn migrate_tells_the_versions_and_does_nothing_twice() {
 #[tokio::test]
 async fn a_schema_that_is_behind_is_not_changed_under_a_running_gateway() {
     let house = Backend::Sqlite.open().await;
-    house.execute("PRAGMA user_version = 0");
+    house.execute("PRAGMA user_version = 0").await;
     let refusal = open::migrate(&house.config).await.unwrap_err().to_string();
     assert!(refusal.contains("served by another wxgate"), "{refusal}");
 }
@@ -185,7 +185,8 @@ async fn opening_does_not_read_the_rows() {
             lane, on_unknown, state, state_reason, msgid, created_at, updated_at, send_at, expires_at, due_at + i,
             lease_boot, lease_generation, leased_at, lease_until, tries, doubtful_since, busy_since, metadata, retry_of, batch_id,
             trace, attempts, history FROM messages, n WHERE touser = 'o1'",
-    );
+    )
+    .await;
     let begun = Instant::now();
     let stores = open::open(&house.config, BootId::generate(at(0)), sealer()).await.unwrap();
     let due = stores.queue.next_due(&shop()).await.unwrap();

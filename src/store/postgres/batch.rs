@@ -1,0 +1,139 @@
+//! One transaction: locks first, then the commands, then what they add up to, then the commit.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::try_join_all;
+
+use super::command::{Notes, Unit};
+use super::fault::{self, Fault, unavailable};
+use super::figures;
+use super::link::{Dialer, Link};
+use super::lock_key::LockKey;
+use super::sql::Sql;
+use super::writer::Job;
+use crate::store::Error;
+
+/// How long a transaction may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// `$1`: the keys, sorted, so that no two nodes wait for each other.
+pub(super) const LOCK: &str = "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key";
+pub(super) const NOTIFY: &str = "SELECT pg_notify($1, $2)";
+
+/// What became of it.
+pub(super) enum Outcome {
+    Committed(Notes),
+    /// Nothing was written.
+    Failed(Error, Fault),
+    /// The connection was lost when COMMIT was on its way.
+    InDoubt(Error, Notes),
+}
+
+/// Runs all of them under this number, or none.
+pub(super) async fn commit(dialer: &Dialer, link: &Link, number: i64, jobs: &mut [Box<dyn Job>]) -> Outcome {
+    let unit = Unit::new(&link.client);
+    let sent = AtomicBool::new(false);
+    let work = AssertUnwindSafe(transact(dialer, &unit, number, jobs, &sent)).catch_unwind();
+    let done = tokio::time::timeout(LIMIT, work).await;
+    let notes = unit.into_notes();
+    let is_sent = sent.load(Ordering::Relaxed);
+    let (error, fault) = match done {
+        Ok(Ok(Ok(()))) => return Outcome::Committed(notes),
+        Ok(Ok(Err(error))) => (error, notes.fault.unwrap_or(Fault::Refused)),
+        Ok(Err(_)) => {
+            tracing::error!("a command of the store panicked; it was rolled back");
+            (unavailable("a defect of the gateway stopped this write; the log tells where"), Fault::Refused)
+        }
+        Err(_) => (fault::silent(), Fault::Lost),
+    };
+    match fault {
+        Fault::Lost if is_sent => Outcome::InDoubt(error, notes),
+        fault => Outcome::Failed(error, fault),
+    }
+}
+
+async fn transact(
+    dialer: &Dialer,
+    unit: &Unit<'_>,
+    number: i64,
+    jobs: &mut [Box<dyn Job>],
+    sent: &AtomicBool,
+) -> Result<(), Error> {
+    let mut keys: Vec<_> = jobs.iter().flat_map(|job| job.keys()).copied().collect();
+    keys.sort_unstable();
+    keys.dedup();
+    // In the order written, and none waits for the answer to the one before.
+    let (begun, locked, done) = futures_util::join!(unit.simple("BEGIN"), lock(unit, &keys), run(unit, jobs));
+    begun.and(locked).and(done)?;
+
+    let deltas = unit.deltas();
+    if !dialer.is_serving {
+        if !deltas.is_empty() {
+            return Err(unavailable("only a process that serves this database may change messages"));
+        }
+        sent.store(true, Ordering::Relaxed);
+        return unit.simple("COMMIT").await;
+    }
+    sent.store(true, Ordering::Relaxed);
+    let figures = figures::write(unit, &dialer.boot, number, &deltas);
+    let (written, committed) = futures_util::join!(figures, unit.simple("COMMIT"));
+    // A transaction that failed is rolled back by COMMIT, which says nothing about it.
+    written.and(committed)
+}
+
+async fn lock(unit: &Unit<'_>, keys: &[LockKey]) -> Result<(), Error> {
+    if !keys.is_empty() {
+        unit.rows(LOCK, &[&keys]).await?;
+    }
+    Ok(())
+}
+
+/// Those without keys one after the other, then the others, each row of them that share a key in its order.
+async fn run(unit: &Unit<'_>, jobs: &mut [Box<dyn Job>]) -> Result<(), Error> {
+    let (single, rows) = sort_out(jobs);
+    for job in single {
+        job.run(unit).await?;
+    }
+    try_join_all(rows.into_iter().map(|row| async move {
+        for job in row {
+            job.run(unit).await?;
+        }
+        Ok::<_, Error>(())
+    }))
+    .await?;
+    Ok(())
+}
+
+type Row<'a> = Vec<&'a mut Box<dyn Job>>;
+
+fn sort_out(jobs: &mut [Box<dyn Job>]) -> (Row<'_>, Vec<Row<'_>>) {
+    let (mut single, mut rows): (Row<'_>, Vec<Row<'_>>) = (Vec::new(), Vec::new());
+    let mut row_of: HashMap<LockKey, usize> = HashMap::new();
+    for job in jobs {
+        let keys = job.keys().to_vec();
+        if keys.is_empty() {
+            single.push(job);
+            continue;
+        }
+        let mut known: Vec<usize> = keys.iter().filter_map(|key| row_of.get(key)).copied().collect();
+        known.sort_unstable();
+        known.dedup();
+        let Some((&home, others)) = known.split_first() else {
+            row_of.extend(keys.iter().map(|key| (*key, rows.len())));
+            rows.push(vec![job]);
+            continue;
+        };
+        for other in others {
+            let moved = std::mem::take(&mut rows[*other]);
+            rows[home].extend(moved);
+            row_of.values_mut().filter(|row| *row == other).for_each(|row| *row = home);
+        }
+        rows[home].push(job);
+        row_of.extend(keys.iter().map(|key| (*key, home)));
+    }
+    (single, rows)
+}

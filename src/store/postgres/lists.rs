@@ -1,0 +1,1 @@
+//! Pages of messages, newest first, without sorting more than is under way.

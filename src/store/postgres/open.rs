@@ -1,0 +1,49 @@
+//! From configuration to an open store: connections, migrations, the writer.
+
+use std::sync::Arc;
+
+use super::connect::Endpoint;
+use super::link::Dialer;
+use super::readers::Readers;
+use super::writer::Writer;
+use super::{Postgres, figures, schema};
+use crate::config::store::PostgresConfig;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::BootId;
+use crate::domain::seal::Sealer;
+use crate::store::figures::Figures;
+use crate::store::{Error, Stores};
+
+/// Opens the database as one of the nodes that serve it, and brings it to this program's schema version.
+pub async fn open(config: &PostgresConfig, boot: BootId, sealer: Sealer) -> Result<Stores, Error> {
+    start(config, boot, sealer, true).await
+}
+
+/// Opens the database beside the nodes that may be serving it: for the command line. Messages cannot be changed through it,
+/// and its [`crate::store::Counts`] stand still.
+pub async fn open_for_tools(config: &PostgresConfig, sealer: Sealer) -> Result<Stores, Error> {
+    start(config, BootId::generate(Timestamp::default()), sealer, false).await
+}
+
+/// Runs missing migrations → the schema versions before and after. Nodes may be serving meanwhile: see [`schema`].
+pub async fn migrate(config: &PostgresConfig) -> Result<(usize, usize), Error> {
+    let before = bring_up(&Endpoint::new(config)?).await?;
+    Ok((before, schema::LATEST))
+}
+
+async fn bring_up(endpoint: &Endpoint) -> Result<usize, Error> {
+    let mut client = endpoint.connect("wxgate migration").await?;
+    schema::upgrade(&mut client).await
+}
+
+async fn start(config: &PostgresConfig, boot: BootId, sealer: Sealer, is_serving: bool) -> Result<Stores, Error> {
+    let endpoint = Endpoint::new(config)?;
+    bring_up(&endpoint).await?;
+    let readers = Readers::new(&endpoint, config.pool_size)?;
+    let dialer = Dialer { endpoint, boot: boot.to_string(), is_serving };
+    let link = dialer.dial().await?;
+    let figures = Arc::new(Figures::default());
+    figures.replace(figures::load(&readers.quick().await?).await?);
+    let writer = Writer::start(dialer, link, figures.clone());
+    Ok(Postgres { writer, readers, figures, boot: boot.to_string(), sealer }.into_stores())
+}
