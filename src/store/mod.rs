@@ -15,6 +15,7 @@ pub mod outbox;
 pub mod postgres;
 pub mod queue;
 pub mod redis;
+mod rules;
 pub mod sqlite;
 pub mod tokens;
 pub mod users;
@@ -28,7 +29,7 @@ pub use counts::{Counts, StateCount};
 pub use keys::Keys;
 pub use messages::Messages;
 pub use outbox::{Accepted, Outbox};
-pub use queue::{OpenAccount, Queue, Rescued, Settled};
+pub use queue::{Change, OpenAccount, Queue, Rescued, Settled};
 pub use tokens::{SharedTokens, Tokens};
 pub use users::Users;
 

@@ -44,8 +44,9 @@ pub trait Queue: Send + Sync {
     /// `applied` is false.
     async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<Settled, Error>;
 
-    /// Takes back what died with its holder: every `sending` row that was not leased by this process, or whose lease ended
-    /// before `now`. Each becomes, at most `limit` at a time:
+    /// Takes back what died with its holder: every `sending` row whose holder is not alive, or that this process holds and
+    /// whose lease ended before `now`. Where one process serves a store, no other holder is alive. Each becomes, at most
+    /// `limit` at a time:
     /// - `queued`, due now, `doubtful_since` = when its lease began (if not set before), when `on_unknown` is `retry`
     ///   and the doubt is younger than `window` (a doubt from the future is not: the clock was set back);
     /// - `unknown`, reason `crash`, otherwise;
@@ -67,6 +68,21 @@ pub trait Queue: Send + Sync {
     /// The earliest due date of any `scheduled` or `queued` row of the `open` accounts: when to look again. It may have
     /// passed although `lease` gives nothing (the row has expired and waits for `expire`), so a poller keeps a least interval.
     async fn next_due(&self, open: &[OpenAccount]) -> Result<Option<Timestamp>, Error>;
+
+    /// The next thing that another process has done and that may concern this one; never, where one process serves a store.
+    /// One caller at a time. Only a hint: some may be missed, and what it names may be over.
+    async fn changed(&self) -> Change {
+        std::future::pending().await
+    }
+}
+
+/// What another process has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It made work that is due.
+    Due,
+    /// It took this message further, and whoever accepted it may be waiting.
+    Ended(MessageId),
 }
 
 /// An account that messages may be sent for now.

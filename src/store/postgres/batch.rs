@@ -11,8 +11,9 @@ use futures_util::future::try_join_all;
 use super::command::{Notes, Unit};
 use super::fault::{self, Fault, unavailable};
 use super::figures;
-use super::link::{Dialer, Link};
+use super::link::Link;
 use super::lock_key::LockKey;
+use super::nodes::Nodes;
 use super::sql::Sql;
 use super::writer::Job;
 use crate::store::Error;
@@ -22,7 +23,9 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// `$1`: the keys, sorted, so that no two nodes wait for each other.
 pub(super) const LOCK: &str = "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key";
-pub(super) const NOTIFY: &str = "SELECT pg_notify($1, $2)";
+/// `$1` channels, `$2` payloads.
+pub(super) const NOTIFY: &str =
+    "SELECT pg_notify(channel, payload) FROM unnest($1::text[], $2::text[]) AS t (channel, payload)";
 
 /// What became of it.
 pub(super) enum Outcome {
@@ -34,10 +37,10 @@ pub(super) enum Outcome {
 }
 
 /// Runs all of them under this number, or none.
-pub(super) async fn commit(dialer: &Dialer, link: &Link, number: i64, jobs: &mut [Box<dyn Job>]) -> Outcome {
+pub(super) async fn commit(nodes: Option<&Nodes>, link: &Link, number: i64, jobs: &mut [Box<dyn Job>]) -> Outcome {
     let unit = Unit::new(&link.client);
     let sent = AtomicBool::new(false);
-    let work = AssertUnwindSafe(transact(dialer, &unit, number, jobs, &sent)).catch_unwind();
+    let work = AssertUnwindSafe(transact(nodes, &unit, number, jobs, &sent)).catch_unwind();
     let done = tokio::time::timeout(LIMIT, work).await;
     let notes = unit.into_notes();
     let is_sent = sent.load(Ordering::Relaxed);
@@ -57,7 +60,7 @@ pub(super) async fn commit(dialer: &Dialer, link: &Link, number: i64, jobs: &mut
 }
 
 async fn transact(
-    dialer: &Dialer,
+    nodes: Option<&Nodes>,
     unit: &Unit<'_>,
     number: i64,
     jobs: &mut [Box<dyn Job>],
@@ -70,19 +73,28 @@ async fn transact(
     let (begun, locked, done) = futures_util::join!(unit.simple("BEGIN"), lock(unit, &keys), run(unit, jobs));
     begun.and(locked).and(done)?;
 
-    let deltas = unit.deltas();
-    if !dialer.is_serving {
+    let (deltas, news) = unit.sums(nodes);
+    let Some(nodes) = nodes else {
         if !deltas.is_empty() {
             return Err(unavailable("only a process that serves this database may change messages"));
         }
         sent.store(true, Ordering::Relaxed);
         return unit.simple("COMMIT").await;
-    }
+    };
     sent.store(true, Ordering::Relaxed);
-    let figures = figures::write(unit, &dialer.boot, number, &deltas);
-    let (written, committed) = futures_util::join!(figures, unit.simple("COMMIT"));
+    let figures = figures::write(unit, nodes.boot(), number, &deltas);
+    let (written, told, committed) = futures_util::join!(figures, tell(unit, &news), unit.simple("COMMIT"));
     // A transaction that failed is rolled back by COMMIT, which says nothing about it.
-    written.and(committed)
+    written.and(told).and(committed)
+}
+
+async fn tell(unit: &Unit<'_>, news: &[(&'static str, String)]) -> Result<(), Error> {
+    if !news.is_empty() {
+        let channels: Vec<_> = news.iter().map(|(channel, _)| *channel).collect();
+        let payloads: Vec<_> = news.iter().map(|(_, payload)| payload.as_str()).collect();
+        unit.rows(NOTIFY, &[&channels, &payloads]).await?;
+    }
+    Ok(())
 }
 
 async fn lock(unit: &Unit<'_>, keys: &[LockKey]) -> Result<(), Error> {

@@ -8,9 +8,10 @@ use tokio_postgres::Row;
 
 use super::fault::Fault;
 use super::lock_key::LockKey;
+use super::nodes::{News, Nodes};
 use super::sql::{Sql, Values};
 use crate::domain::ids::MessageId;
-use crate::domain::message::{IdempotencyKey, NewMessage};
+use crate::domain::message::{IdempotencyKey, Lease, NewMessage};
 use crate::domain::state::{Lane, State};
 use crate::store::Error;
 use crate::store::figures::Deltas;
@@ -18,7 +19,7 @@ use crate::store::figures::Deltas;
 /// One verb. It may be run twice, when the first transaction came to nothing, and must do the same then.
 #[async_trait]
 pub(super) trait Command: Send + Sync + 'static {
-    type Answer: Send + 'static;
+    type Answer: Send + Sync + 'static;
 
     /// What it takes turns at, on every node. Commands without keys run one after the other, those with keys beside each
     /// other: what they look at before they write has to be guarded by their keys, or by `FOR UPDATE`.
@@ -40,6 +41,8 @@ pub(super) struct Notes {
     pub(super) deltas: Deltas,
     /// New messages and their keys: to be taken back when nobody can be told that they were accepted.
     pub(super) accepted: Vec<(MessageId, Option<IdempotencyKey>)>,
+    /// Messages that were lent: to be given back when nobody can be told.
+    pub(super) lent: Vec<MessageId>,
     /// There is work for whoever has a free slot.
     pub(super) due: bool,
     /// Messages that somebody on another node may be waiting for.
@@ -59,6 +62,12 @@ impl<'c> Unit<'c> {
         notes.accepted.push((message.id, message.idempotency.clone()));
     }
 
+    pub(super) fn lent(&self, lease: &Lease, from: State) {
+        let mut notes = self.notes();
+        notes.deltas.moved(&lease.account, lease.lane, from, State::Sending);
+        notes.lent.push(lease.message_id);
+    }
+
     pub(super) fn moved(&self, account: &str, lane: Lane, from: State, to: State) {
         self.notes().deltas.moved(account, lane, from, to);
     }
@@ -73,8 +82,11 @@ impl<'c> Unit<'c> {
         self.notes().ended.push(id);
     }
 
-    pub(super) fn deltas(&self) -> Deltas {
-        self.notes().deltas.clone()
+    /// What it adds up to so far: the figures, and the news for other nodes.
+    pub(super) fn sums(&self, nodes: Option<&Nodes>) -> (Deltas, News) {
+        let notes = self.notes();
+        let news = nodes.map(|nodes| nodes.news(notes.due, &notes.ended)).unwrap_or_default();
+        (notes.deltas.clone(), news)
     }
 
     /// Without values, and without waiting for a statement to be prepared.

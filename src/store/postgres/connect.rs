@@ -29,7 +29,7 @@ pub(super) const CONNECT: Duration = Duration::from_secs(3);
 const KEEPALIVE: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(15);
 /// How long one statement may take, and how long a transaction of a node that went silent may hold its locks.
-const STATEMENT: Duration = Duration::from_secs(10);
+pub(super) const STATEMENT: Duration = Duration::from_secs(10);
 
 /// Every statement of ours is served by an index, also before the first ANALYZE. A commit is on disk when it is answered,
 /// unless the database asks for more than that.
@@ -110,6 +110,14 @@ impl Endpoint {
 pub(super) fn settings_of(statement: Duration) -> String {
     let (statement, idle) = (statement.as_millis(), STATEMENT.as_millis());
     format!("SET statement_timeout = {statement}; SET idle_in_transaction_session_timeout = {idle}; {SESSION}")
+}
+
+/// Ends what is left of earlier connections of this name: they may hold locks without anybody there.
+pub(super) async fn end_earlier(client: &Client, name: &str) -> Result<(), tokio_postgres::Error> {
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE application_name = $1 AND usename = current_user AND pid <> pg_backend_pid()";
+    client.execute(end, &[&name]).await?;
+    Ok(())
 }
 
 fn tls(config: &PostgresConfig) -> Result<ClientConfig, Error> {

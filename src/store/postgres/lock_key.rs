@@ -52,6 +52,11 @@ impl LockKey {
         Self::of(&["migration"])
     }
 
+    /// As PostgreSQL has it.
+    pub(super) fn value(self) -> i64 {
+        self.0
+    }
+
     fn of(parts: &[&str]) -> Self {
         let mut hash = Sha256::new();
         hash.update("wxgate");

@@ -10,20 +10,27 @@ mod callbacks;
 mod command;
 mod connect;
 mod counts;
+mod doubt;
 mod fault;
 mod figures;
 mod forget;
 mod keys;
+mod leases;
 mod link;
 mod lists;
 mod lock_key;
 mod messages;
+mod nodes;
 mod open;
 mod outbox;
+mod presence;
 mod queue;
 mod readers;
+mod receipts;
+mod rescue;
 mod row;
 mod schema;
+mod settle;
 mod sql;
 mod standing;
 mod tokens;
@@ -37,6 +44,8 @@ use async_trait::async_trait;
 
 pub use open::{migrate, open, open_for_tools};
 
+use self::nodes::Nodes;
+use self::presence::Presence;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::figures::Figures;
@@ -50,10 +59,18 @@ struct Postgres {
     figures: Arc<Figures>,
     /// Who we are in `lease_boot`.
     boot: String,
+    /// Those who serve, when we do.
+    nodes: Option<Arc<Nodes>>,
+    presence: Option<Presence>,
     sealer: Sealer,
 }
 
 impl Postgres {
+    /// Boots whose leases nobody holds any more.
+    fn dead(&self) -> Vec<String> {
+        self.nodes.as_ref().map(|nodes| nodes.dead()).unwrap_or_default()
+    }
+
     fn into_stores(self) -> Stores {
         let all = Arc::new(self);
         Stores {
@@ -73,7 +90,10 @@ impl Postgres {
 #[async_trait]
 impl Closing for Postgres {
     async fn close(&self) {
-        self.readers.close();
         self.writer.close().await;
+        if let Some(presence) = &self.presence {
+            presence.close().await;
+        }
+        self.readers.close();
     }
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::connect::Endpoint;
 use super::link::Dialer;
+use super::nodes::Nodes;
+use super::presence::Presence;
 use super::readers::Readers;
 use super::writer::Writer;
 use super::{Postgres, figures, schema};
@@ -16,13 +18,24 @@ use crate::store::{Error, Stores};
 
 /// Opens the database as one of the nodes that serve it, and brings it to this program's schema version.
 pub async fn open(config: &PostgresConfig, boot: BootId, sealer: Sealer) -> Result<Stores, Error> {
-    start(config, boot, sealer, true).await
+    let endpoint = Endpoint::new(config)?;
+    bring_up(&endpoint).await?;
+    let nodes = Arc::new(Nodes::new(boot.to_string(), format!("{} {}", host(), config.node)));
+    let presence = Presence::start(endpoint.clone(), nodes.clone()).await?;
+    let dialer = Dialer { endpoint, nodes: Some(nodes.clone()) };
+    let (writer, readers, figures) = start(config, dialer).await?;
+    let boot = boot.to_string();
+    Ok(Postgres { writer, readers, figures, boot, nodes: Some(nodes), presence: Some(presence), sealer }.into_stores())
 }
 
 /// Opens the database beside the nodes that may be serving it: for the command line. Messages cannot be changed through it,
 /// and its [`crate::store::Counts`] stand still.
 pub async fn open_for_tools(config: &PostgresConfig, sealer: Sealer) -> Result<Stores, Error> {
-    start(config, BootId::generate(Timestamp::default()), sealer, false).await
+    let endpoint = Endpoint::new(config)?;
+    bring_up(&endpoint).await?;
+    let (writer, readers, figures) = start(config, Dialer { endpoint, nodes: None }).await?;
+    let boot = BootId::generate(Timestamp::default()).to_string();
+    Ok(Postgres { writer, readers, figures, boot, nodes: None, presence: None, sealer }.into_stores())
 }
 
 /// Runs missing migrations → the schema versions before and after. Nodes may be serving meanwhile: see [`schema`].
@@ -36,14 +49,15 @@ async fn bring_up(endpoint: &Endpoint) -> Result<usize, Error> {
     schema::upgrade(&mut client).await
 }
 
-async fn start(config: &PostgresConfig, boot: BootId, sealer: Sealer, is_serving: bool) -> Result<Stores, Error> {
-    let endpoint = Endpoint::new(config)?;
-    bring_up(&endpoint).await?;
-    let readers = Readers::new(&endpoint, config.pool_size)?;
-    let dialer = Dialer { endpoint, boot: boot.to_string(), is_serving };
+async fn start(config: &PostgresConfig, dialer: Dialer) -> Result<(Writer, Readers, Arc<Figures>), Error> {
+    let readers = Readers::new(&dialer.endpoint, config.pool_size)?;
     let link = dialer.dial().await?;
     let figures = Arc::new(Figures::default());
     figures.replace(figures::load(&readers.quick().await?).await?);
-    let writer = Writer::start(dialer, link, figures.clone());
-    Ok(Postgres { writer, readers, figures, boot: boot.to_string(), sealer }.into_stores())
+    Ok((Writer::start(dialer, link, figures.clone()), readers, figures))
+}
+
+/// The machine's name.
+fn host() -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
 }

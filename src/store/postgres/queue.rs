@@ -5,55 +5,65 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Postgres;
-use super::fault::unavailable;
+use super::leases::{Extend, LendDue};
+use super::rescue::Expire;
 use super::row::Fields;
+use super::settle::Settle;
 use super::sql::Sql;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::message::Lease;
 use crate::domain::settlement::Settlement;
 use crate::domain::state::{Lane, State};
-use crate::store::{Error, OpenAccount, Queue, Rescued, Settled};
+use crate::store::{Change, Error, OpenAccount, Queue, Rescued, Settled};
 
 #[async_trait]
 impl Queue for Postgres {
     async fn lease(
         &self,
-        _lane: Lane,
-        _open: &[OpenAccount],
-        _limit: usize,
-        _now: Timestamp,
-        _hold: Duration,
+        lane: Lane,
+        open: &[OpenAccount],
+        limit: usize,
+        now: Timestamp,
+        hold: Duration,
     ) -> Result<Vec<Lease>, Error> {
-        Err(unavailable("not written yet"))
+        let terms = LendDue { boot: self.boot.clone(), lane, open: open.to_vec(), limit, now, until: now.plus(hold) };
+        self.writer.run(terms).await
     }
 
-    async fn extend(&self, _message_id: MessageId, _generation: i64, _until: Timestamp) -> Result<bool, Error> {
-        Err(unavailable("not written yet"))
+    async fn extend(&self, message_id: MessageId, generation: i64, until: Timestamp) -> Result<bool, Error> {
+        self.writer.run(Extend { message_id, generation, until }).await
     }
 
-    async fn settle(&self, _lease: Lease, _settlement: Settlement, _now: Timestamp) -> Result<Settled, Error> {
-        Err(unavailable("not written yet"))
+    async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<Settled, Error> {
+        self.writer.run(Settle { lease, settlement, now }).await
     }
 
     async fn rescue(
         &self,
-        _now: Timestamp,
-        _window: Duration,
-        _limit: usize,
-        _running: &[MessageId],
+        now: Timestamp,
+        window: Duration,
+        limit: usize,
+        running: &[MessageId],
     ) -> Result<Rescued, Error> {
-        Err(unavailable("not written yet"))
+        self.take_back(now, window, limit, running).await
     }
 
-    async fn expire(&self, _now: Timestamp, _limit: usize) -> Result<Vec<(MessageId, State)>, Error> {
-        Err(unavailable("not written yet"))
+    async fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<(MessageId, State)>, Error> {
+        self.writer.run(Expire { now, limit }).await
     }
 
     async fn next_due(&self, open: &[OpenAccount]) -> Result<Option<Timestamp>, Error> {
         let stretches: Vec<_> =
             open.iter().flat_map(|account| Lane::ALL.map(|lane| (lane, account.name.to_string()))).collect();
         earliest_due(&self.readers.quick().await?, &stretches).await
+    }
+
+    async fn changed(&self) -> Change {
+        match &self.nodes {
+            Some(nodes) => nodes.changed().await,
+            None => std::future::pending().await,
+        }
     }
 }
 

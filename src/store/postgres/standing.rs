@@ -64,7 +64,7 @@ impl Standing {
 
 /// A row that cannot be read.
 pub(super) struct Broken {
-    id: String,
+    pub(super) id: String,
     account: String,
     lane: Lane,
     pub(super) state: State,

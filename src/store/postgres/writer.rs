@@ -33,10 +33,17 @@ pub(super) enum Order {
 
 /// A command and whoever waits for it.
 #[async_trait]
-pub(super) trait Job: Send {
+pub(super) trait Job: Send + Sync {
     fn keys(&self) -> &[LockKey];
     async fn run(&mut self, unit: &Unit<'_>) -> Result<(), Error>;
     fn answer(self: Box<Self>, outcome: Result<(), Error>);
+}
+
+pub(super) type Jobs = Vec<Box<dyn Job>>;
+
+/// The same to all of them.
+pub(super) fn answer_all(jobs: Jobs, outcome: &Result<(), Error>) {
+    jobs.into_iter().for_each(|job| job.answer(outcome.clone()));
 }
 
 struct Call<C: Command> {

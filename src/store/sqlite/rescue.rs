@@ -10,12 +10,8 @@ use super::standing::{self, Standing};
 use super::writer::Unit;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
-use crate::domain::state::{OnUnknown, State};
-use crate::store::{Error, Rescued, bounds};
-
-/// The reason of what was taken back.
-pub(super) const CRASH: &str = "crash";
-const EXPIRED: &str = "expired";
+use crate::domain::state::State;
+use crate::store::{Error, Rescued, bounds, rules};
 
 pub(super) fn rescue(
     unit: &mut Unit<'_>,
@@ -53,13 +49,11 @@ pub(super) fn rescue(
 
 fn take_back(unit: &mut Unit<'_>, message: &mut Standing, now: Timestamp, window: Duration) -> Result<(), Error> {
     let doubtful_since = message.doubtful_since.or(message.leased_at).unwrap_or(now);
-    // A doubt from the future: the clock was set back, and how old it is nobody knows.
-    let is_young = doubtful_since <= now && now.since(doubtful_since) < window;
-    let again = message.on_unknown == OnUnknown::Retry && is_young;
+    let to = rules::after_crash(message.on_unknown, doubtful_since, now, window);
     unit.tx
         .prepare_cached("UPDATE messages SET doubtful_since = ?2, due_at = ?3 WHERE rowid = ?1")?
         .execute(params![message.rowid, doubtful_since, now])?;
-    message.change(unit, if again { State::Queued } else { State::Unknown }, Some(CRASH), now)?;
+    message.change(unit, to, Some(rules::CRASH), now)?;
     // Its receipt may have come while it was sending.
     let kept = receipts::meant_for(unit, &message.account, &message.touser, message.id, doubtful_since)?;
     if let Some(kept) = kept {
@@ -81,8 +75,8 @@ pub(super) fn expire(unit: &mut Unit<'_>, now: Timestamp, limit: usize) -> Resul
     };
     let mut expired = Vec::with_capacity(found.len());
     for mut message in found {
-        let to = if message.doubtful_since.is_some() { State::Unknown } else { State::Expired };
-        message.change(unit, to, Some(EXPIRED), now)?;
+        let to = rules::after_expiry(message.doubtful_since);
+        message.change(unit, to, Some(rules::EXPIRED), now)?;
         expired.push((message.id, to));
     }
     for row in broken {

@@ -4,13 +4,13 @@ use rusqlite::{Row, params};
 
 use super::fault::unavailable;
 use super::receipts::{self, Kept};
-use super::rescue::CRASH;
 use super::row::Fields;
 use super::writer::Unit;
 use crate::domain::clock::Timestamp;
 use crate::domain::message::Lease;
 use crate::domain::settlement::{Next, Settlement};
 use crate::domain::state::State;
+use crate::store::rules::{CRASH, doubt_after, reason};
 use crate::store::{Error, Settled, history};
 
 /// A row that a lease may end.
@@ -89,18 +89,6 @@ fn read_settled(row: &Row<'_>, applied: bool) -> Result<Settled, Error> {
     })
 }
 
-/// Since when WeChat may have taken it under a `msgid` that we do not know.
-fn doubt_after(next: &Next, lease: &Lease, leased_at: Timestamp) -> Option<Timestamp> {
-    match next {
-        Next::Sent { msgid: None } | Next::Unknown { .. } => Some(lease.doubtful_since.unwrap_or(leased_at)),
-        Next::Queued { doubtful_since, .. } => *doubtful_since,
-        // What WeChat answers to a repeat may name another push than the first attempt's receipt will.
-        Next::Sent { msgid: Some(_) } | Next::Rejected { .. } | Next::Failed { .. } | Next::Expired { .. } => {
-            lease.doubtful_since
-        }
-    }
-}
-
 fn write(
     unit: &Unit<'_>,
     rowid: i64,
@@ -145,15 +133,4 @@ fn write(
     // To its end: only then is the update done.
     while rows.next()?.is_some() {}
     Ok(settled)
-}
-
-fn reason(next: &Next) -> Option<&str> {
-    match next {
-        Next::Sent { .. } => None,
-        Next::Queued { reason, .. }
-        | Next::Rejected { reason }
-        | Next::Unknown { reason }
-        | Next::Failed { reason }
-        | Next::Expired { reason } => Some(reason),
-    }
 }
