@@ -76,7 +76,7 @@ async fn transact(
     let (deltas, news) = unit.sums(nodes);
     let Some(nodes) = nodes else {
         if !deltas.is_empty() {
-            return Err(unavailable("only a process that serves this database may change messages"));
+            return Err(unavailable("only the process that serves this database may change messages"));
         }
         sent.store(true, Ordering::Relaxed);
         return unit.simple("COMMIT").await;
