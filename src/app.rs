@@ -37,7 +37,7 @@ use crate::store::{self, Stores};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream;
 use crate::upstream::wechat::WechatClient;
-use crate::worker::{Timer, Worker};
+use crate::worker::{Listener, Timer, Worker};
 
 /// One gateway, ready to serve.
 pub struct App {
@@ -46,6 +46,7 @@ pub struct App {
     state: HttpState,
     worker: Worker,
     timer: Timer,
+    listener: Listener,
     access: Access,
     metrics: Metrics,
     slots: Slots,
@@ -134,6 +135,12 @@ impl App {
             slots: slots.clone(),
             clock: clock.clone(),
         };
+        let listener = Listener {
+            queue: stores.queue.clone(),
+            messages: stores.messages.clone(),
+            outcomes: outcomes.clone(),
+            slots: slots.clone(),
+        };
         let timer = Timer { tokens: tokens.clone(), sweep, access: access.clone() };
         let reports = Reports {
             messages: stores.messages.clone(),
@@ -161,7 +168,7 @@ impl App {
             callback: Arc::new(config.callback),
         };
         let server = config.server;
-        Ok(Self { server, stores, state, worker, timer, access, metrics, slots, tasks, stopping })
+        Ok(Self { server, stores, state, worker, timer, listener, access, metrics, slots, tasks, stopping })
     }
 
     /// An admin key, made and stored now, when no key that works exists yet.
@@ -199,6 +206,11 @@ impl App {
         &self.timer
     }
 
+    /// What other nodes have done, for those who step it themselves.
+    pub fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
     pub fn stores(&self) -> &Stores {
         &self.stores
     }
@@ -218,6 +230,8 @@ impl App {
         let failed = CancellationToken::new();
         let (timer, worker) = (self.timer.clone(), self.worker.clone());
         watch_over(&beside, "the timer", timer.run(stop.soft.clone()), &stop, &failed);
+        let others = self.listener.clone().run(stop.soft.clone());
+        watch_over(&beside, "the listener to other nodes", others, &stop, &failed);
         watch_over(&beside, "the worker", worker.run(stop.soft.clone()), &stop, &failed);
         tokio::spawn(keep_the_grace(stop.clone(), self.stopping.clone(), self.server.shutdown_grace));
         if let Some(listener) = metrics_listener {

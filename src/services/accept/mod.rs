@@ -362,5 +362,10 @@ fn apply(view: &mut Message, progress: Progress) {
     }
     view.next_attempt_at = progress.next_attempt_at;
     view.updated_at = progress.at;
-    view.attempts.extend(progress.attempts);
+    // Another node tells all of them, also those made here.
+    for attempt in progress.attempts {
+        if !view.attempts.contains(&attempt) {
+            view.attempts.push(attempt);
+        }
+    }
 }
