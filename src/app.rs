@@ -18,12 +18,13 @@ use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
 use crate::domain::secret::Secret;
 use crate::http::{self, HttpState};
-use crate::services::accept::Accept;
+use crate::services::accept::{Accept, Turns};
 use crate::services::access::{Access, KeyRequest};
 use crate::services::accounts::Accounts;
 use crate::services::breaker::Breakers;
 use crate::services::dispatch::{Dispatch, Running};
 use crate::services::health::Health;
+use crate::services::limits::Limits;
 use crate::services::outcomes::Outcomes;
 use crate::services::receive::Receive;
 use crate::services::reports::Reports;
@@ -81,6 +82,7 @@ impl App {
         };
         let tokens = Tokens::new(&accounts, &config.token, &doors);
         let outcomes = Outcomes::default();
+        let limits = Limits::new(&config.limits, metrics.clone());
         let slots = Slots::new(config.queue.concurrency);
         let tasks = TaskTracker::new();
         let running = Running::default();
@@ -104,6 +106,8 @@ impl App {
             users: stores.users.clone(),
             accounts: accounts.clone(),
             tokens: tokens.clone(),
+            limits: limits.clone(),
+            turns: Turns::default(),
             dispatch: dispatch.clone(),
             outcomes: outcomes.clone(),
             slots: slots.clone(),
@@ -134,7 +138,7 @@ impl App {
             slots: slots.clone(),
             clock: clock.clone(),
         };
-        let timer = Timer { tokens: tokens.clone(), sweep, access: access.clone() };
+        let timer = Timer { tokens: tokens.clone(), sweep, access: access.clone(), limits, clock: clock.clone() };
         let reports = Reports {
             messages: stores.messages.clone(),
             accept: accept.clone(),

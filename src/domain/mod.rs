@@ -6,6 +6,7 @@ pub mod callback;
 pub mod caller;
 pub mod clock;
 pub mod ids;
+pub mod limit;
 pub mod message;
 pub mod page;
 pub mod receipt;

@@ -5,15 +5,18 @@
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 
 pub use super::code::Code;
+use super::limits;
 use crate::domain::attempt::Attempt;
 use crate::domain::ids::MessageId;
+use crate::domain::limit::LimitKind;
 use crate::domain::message::Message;
 use crate::services::accept::{AcceptError, FieldError};
 use crate::services::access::AccessError;
+use crate::services::limits::Refusal;
 use crate::services::reports::ReportError;
 use crate::services::tokens::TokenError;
 use crate::services::users::UserError;
@@ -133,6 +136,24 @@ impl ApiError {
         error
     }
 
+    fn limited(refusal: &Refusal) -> Self {
+        let seconds = limits::whole_seconds(refusal.wait).max(1);
+        let who = match refusal.kind {
+            LimitKind::Client => "this client sends too much",
+            LimitKind::Openid => "this recipient gets too much",
+            LimitKind::Identical => "this recipient got the very same message just now",
+        };
+        let detail = format!("{who}: nothing was stored; try again in {seconds} s, or send on_limit: \"defer\"");
+        let mut error = Self::new(Code::RateLimited, detail);
+        error.0.reason = Some(limits::reason(refusal.kind));
+        let mut headers = HeaderMap::new();
+        limits::tell(&mut headers, &refusal.standings);
+        for (name, value) in &headers {
+            error = error.with_header(name.clone(), value.clone());
+        }
+        error.with_retry_after(u32::try_from(seconds).unwrap_or(u32::MAX))
+    }
+
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.push((name, value));
@@ -206,6 +227,7 @@ impl From<AcceptError> for ApiError {
                 error.0.message_id = Some(message_id);
                 error
             }
+            AcceptError::Limited(refusal) => Self::limited(&refusal),
             AcceptError::ShuttingDown => Self::new(Code::ShuttingDown, "the gateway takes nothing new"),
             AcceptError::Store(error) => error.into(),
         }

@@ -11,6 +11,7 @@ pub mod error;
 pub mod extract;
 pub mod front;
 pub mod health;
+mod limits;
 pub mod openapi;
 mod page;
 pub mod problems;

@@ -2,7 +2,7 @@
 //!
 //! The road: [`accept`] → [`dispatch`] (with [`tokens`]) → [`verify`] → [`receive`].
 //! Beside it: [`access`] (keys), [`accounts`], [`users`], [`reports`] (views and changes by hand), [`outcomes`] (who waits
-//! for what), [`verdict`] and [`breaker`] (rules of [`dispatch`]), [`slots`] (how many at once), [`sweep`] (repairs), [`health`].
+//! for what), [`limits`] (how often), [`verdict`] and [`breaker`] (rules of [`dispatch`]), [`slots`] (how many at once), [`sweep`] (repairs), [`health`].
 
 pub mod accept;
 pub mod access;
@@ -10,6 +10,7 @@ pub mod accounts;
 pub mod breaker;
 pub mod dispatch;
 pub mod health;
+pub mod limits;
 pub mod outcomes;
 pub mod receive;
 pub mod reports;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::writer::Unit;
 use super::{Sqlite, history, row};
@@ -19,6 +19,11 @@ impl Outbox for Sqlite {
     async fn accept(&self, message: NewMessage, first_lease: Option<Duration>) -> Result<Accepted, Error> {
         let boot: Arc<str> = self.boot.as_str().into();
         self.writer.try_run(move |unit| accept(unit, &message, first_lease, &boot)).await
+    }
+
+    async fn known(&self, key: &IdempotencyKey) -> Result<Option<Accepted>, Error> {
+        let key = key.clone();
+        self.readers.read(move |conn| find(conn, &key)).await
     }
 
     async fn forget_keys(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {
@@ -54,7 +59,11 @@ fn claim(unit: &Unit<'_>, key: &IdempotencyKey, message: &NewMessage) -> Result<
     if insert.execute(row)? == 1 {
         return Ok(None);
     }
-    let mut select = unit.tx.prepare_cached(
+    find(unit.tx, key)
+}
+
+fn find(conn: &Connection, key: &IdempotencyKey) -> Result<Option<Accepted>, Error> {
+    let mut select = conn.prepare_cached(
         "SELECT key, body_hash, message_id FROM idempotency WHERE client = ?1 AND endpoint = ?2 AND key = ?3",
     )?;
     let mut rows = select.query(params![key.client, key.endpoint, key.key])?;

@@ -5,6 +5,7 @@ mod changes;
 mod figures;
 mod headers;
 mod idempotency;
+mod limits;
 mod lists;
 mod malformed;
 mod overload;
