@@ -18,12 +18,14 @@ use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
 use crate::domain::secret::Secret;
 use crate::http::{self, HttpState};
-use crate::services::accept::Accept;
+use crate::services::accept::{Accept, Turns};
 use crate::services::access::{Access, KeyRequest};
 use crate::services::accounts::Accounts;
+use crate::services::batches::Batches;
 use crate::services::breaker::Breakers;
 use crate::services::dispatch::{Dispatch, Running};
 use crate::services::health::Health;
+use crate::services::limits::Limits;
 use crate::services::outcomes::Outcomes;
 use crate::services::receive::Receive;
 use crate::services::reports::Reports;
@@ -82,6 +84,7 @@ impl App {
         };
         let tokens = Tokens::new(&accounts, &config.token, &doors);
         let outcomes = Outcomes::default();
+        let limits = Limits::new(&config.limits, metrics.clone());
         let slots = Slots::new(config.queue.concurrency);
         let tasks = TaskTracker::new();
         let running = Running::default();
@@ -105,6 +108,8 @@ impl App {
             users: stores.users.clone(),
             accounts: accounts.clone(),
             tokens: tokens.clone(),
+            limits: limits.clone(),
+            turns: Turns::default(),
             dispatch: dispatch.clone(),
             outcomes: outcomes.clone(),
             slots: slots.clone(),
@@ -129,6 +134,7 @@ impl App {
             outbox: stores.outbox.clone(),
             messages: stores.messages.clone(),
             inbox: stores.inbox.clone(),
+            batches: stores.batches.clone(),
             retention: config.retention,
             outcomes: outcomes.clone(),
             running,
@@ -141,13 +147,14 @@ impl App {
             outcomes: outcomes.clone(),
             slots: slots.clone(),
         };
-        let timer = Timer { tokens: tokens.clone(), sweep, access: access.clone() };
+        let timer = Timer { tokens: tokens.clone(), sweep, access: access.clone(), limits, clock: clock.clone() };
         let reports = Reports {
             messages: stores.messages.clone(),
             accept: accept.clone(),
             outcomes: outcomes.clone(),
             clock: clock.clone(),
         };
+        let batches = Batches { batches: stores.batches.clone(), accept: accept.clone(), clock: clock.clone() };
         let receive = Receive { inbox: stores.inbox.clone(), outcomes, clock: clock.clone(), metrics: metrics.clone() };
         let verify = Verify { accounts: accounts.clone(), clock: clock.clone(), freshness: config.callback.freshness };
         let health = Health::new(stores.counts.clone(), shared, tokens.clone(), accounts.clone(), clock.clone());
@@ -155,6 +162,7 @@ impl App {
         let state = HttpState {
             access: access.clone(),
             accept,
+            batches,
             reports,
             verify,
             receive,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::http::{ApiConfig, CallbackConfig, ServerConfig};
+use super::limits::LimitsConfig;
 use super::origin::{ConfigError, ConfigErrors};
 use super::queue::QueueConfig;
 use super::read::{Findings, Section};
@@ -76,6 +77,7 @@ fn read(settings: Table, findings: &RefCell<Findings>) -> Config {
     let queue = with(&mut root, "queue", |section| QueueConfig::read(section, &wechat));
     let callback = with(&mut root, "callback", CallbackConfig::read);
     let token = with(&mut root, "token", TokenConfig::read);
+    let limits = with(&mut root, "limits", LimitsConfig::read);
     let retention = with(&mut root, "retention", RetentionConfig::read);
     let telemetry = with(&mut root, "telemetry", TelemetryConfig::read);
     let accounts = accounts::read(&mut root, &wechat);
@@ -92,6 +94,7 @@ fn read(settings: Table, findings: &RefCell<Findings>) -> Config {
         queue,
         wechat,
         token,
+        limits,
         retention,
         telemetry,
         accounts,

@@ -7,6 +7,7 @@ pub mod accounts;
 mod clients;
 mod environment;
 pub mod http;
+pub mod limits;
 mod load;
 pub mod notes;
 pub mod origin;
@@ -42,6 +43,7 @@ pub struct Config {
     pub queue: queue::QueueConfig,
     pub wechat: wechat::WechatConfig,
     pub token: wechat::TokenConfig,
+    pub limits: limits::LimitsConfig,
     pub retention: store::RetentionConfig,
     pub telemetry: telemetry::TelemetryConfig,
     pub accounts: Vec<Arc<Account>>,

@@ -5,7 +5,7 @@ use super::origin::{ConfigError, Origin};
 /// Settings of features that this version does not have. `*` stands for any one name.
 const LATER: [&str; 7] = [
     "auth",
-    "limits",
+    "limits.account",
     "retention.events",
     "webhooks",
     "accounts.*.daily_quota",
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn a_setting_of_a_later_version_says_so() {
         for key in
-            ["limits", "auth", "webhooks", "accounts.shop.daily_quota", "telemetry.otlp_endpoint", "limits.openid"]
+            ["limits.account", "auth", "webhooks", "accounts.shop.daily_quota", "telemetry.otlp_endpoint", "auth.jwt"]
         {
             assert_eq!(problem(key), "not available in this version", "{key}");
         }

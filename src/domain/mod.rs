@@ -2,10 +2,12 @@
 
 pub mod account;
 pub mod attempt;
+pub mod batch;
 pub mod callback;
 pub mod caller;
 pub mod clock;
 pub mod ids;
+pub mod limit;
 pub mod message;
 pub mod page;
 pub mod receipt;

@@ -11,6 +11,7 @@ pub mod error;
 pub mod extract;
 pub mod front;
 pub mod health;
+mod limits;
 pub mod openapi;
 mod page;
 pub mod problems;
@@ -28,7 +29,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use api::{accounts, messages, users};
+use api::{accounts, batches, messages, users};
 use error::{ApiError, Code};
 use front::Front;
 use shed::Shed;
@@ -61,6 +62,8 @@ pub fn metrics_router(state: HttpState) -> Router {
 fn api() -> Router<HttpState> {
     Router::new()
         .route("/send-template", post(messages::send))
+        .route("/send-template/batch", post(batches::send))
+        .route("/v1/batches/{id}", get(batches::look_up).delete(batches::cancel))
         .route("/v1/messages", get(messages::list))
         .route("/v1/messages/{id}", get(messages::look_up).delete(messages::cancel))
         .route("/v1/messages/{id}/retry", post(messages::retry))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::domain::caller::{Caller, Scope};
 use crate::domain::clock::Clock;
 use crate::domain::ids::MessageId;
+use crate::domain::limit::OnLimit;
 use crate::domain::message::{IdempotencyKey, Message, MessageFilter, NewMessage};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::state::State;
@@ -79,7 +80,7 @@ impl Reports {
             return Err(AcceptError::Forbidden { detail }.into());
         }
         let message = self.again(caller, old)?;
-        Ok(self.accept.keep(message, Wait::Not, Vec::new()).await?)
+        Ok(self.accept.admit(message, None, OnLimit::Reject, Wait::Not, Vec::new()).await?)
     }
 
     /// Settles an `unknown` message by an operator's word: `sent` or `failed`.

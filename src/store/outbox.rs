@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::Error;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
-use crate::domain::message::NewMessage;
+use crate::domain::message::{IdempotencyKey, NewMessage};
 
 #[async_trait]
 pub trait Outbox: Send + Sync {
@@ -18,6 +18,9 @@ pub trait Outbox: Send + Sync {
     /// When the key is known already, nothing is written. `message.id` was made at `created_at`, within a minute.
     /// `Error::Overloaded` is answered at once when the writer is too far behind.
     async fn accept(&self, message: NewMessage, first_lease: Option<Duration>) -> Result<Accepted, Error>;
+
+    /// What became of the request with this key: `None` when no such one was accepted. Never `Accepted::New`.
+    async fn known(&self, key: &IdempotencyKey) -> Result<Option<Accepted>, Error>;
 
     /// Forgets idempotency keys that came before `before`, at most `limit`, oldest first; returns how many. Until it is
     /// called, a key is honoured whatever its age.

@@ -46,6 +46,7 @@ struct Families {
     callbacks: IntCounterVec,
     receipts: IntCounterVec,
     rate_limited: IntCounterVec,
+    rate_limit_observed: IntCounterVec,
     start_time: Gauge,
     errcodes: Bounded,
     callback_types: Bounded,
@@ -118,6 +119,11 @@ impl Metrics {
             callbacks: made.counters("wxgate_callbacks_total", "Requests from WeChat.", &["account", "type", "result"]),
             receipts: made.counters("wxgate_receipts_total", "Delivery receipts.", &["account", "status"]),
             rate_limited: made.counters("wxgate_rate_limited_total", "Requests that met a limit.", &["limit"]),
+            rate_limit_observed: made.counters(
+                "wxgate_rate_limit_observed_total",
+                "Requests that a limit would have refused, were it enforced.",
+                &["limit"],
+            ),
             start_time: made.float("process_start_time_seconds", "Start of the process, in seconds since 1970."),
             errcodes: Bounded::default(),
             callback_types: Bounded::default(),
@@ -170,9 +176,14 @@ impl Metrics {
         self.0.receipts.with_label_values(&[account, status]).inc();
     }
 
-    /// `limit`: `client`, `openid`, `identical`, `account`.
+    /// `limit`: `client`, `openid`, `identical`.
     pub fn rate_limited(&self, limit: &'static str) {
         self.0.rate_limited.with_label_values(&[limit]).inc();
+    }
+
+    /// The same, where limits are only observed.
+    pub fn rate_limit_observed(&self, limit: &'static str) {
+        self.0.rate_limit_observed.with_label_values(&[limit]).inc();
     }
 
     /// One request was answered. `route` is the pattern that matched, never the path.

@@ -1,14 +1,19 @@
 //! The clock's work: tokens ahead of their end, orphans, expired messages, old keys.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::clock::Clock;
 use crate::services::access::Access;
+use crate::services::limits::Limits;
 use crate::services::sweep::Sweep;
 use crate::services::tokens::Tokens;
 
 const TICK: Duration = Duration::from_secs(1);
+/// Limits forget who has not asked for long every so many ticks.
+const MINUTELY: u64 = 60;
 /// Old keys are looked for every so many ticks.
 const HOURLY: u64 = 3600;
 
@@ -18,6 +23,8 @@ pub struct Timer {
     pub tokens: Tokens,
     pub sweep: Sweep,
     pub access: Access,
+    pub limits: Limits,
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Timer {
@@ -42,6 +49,9 @@ impl Timer {
         report("orphans cannot be taken back", self.sweep.rescue().await);
         report("expired messages cannot be ended", self.sweep.expire().await);
         report("stored keys cannot be read", self.access.refresh().await);
+        if count.is_multiple_of(MINUTELY) {
+            self.limits.sweep(self.clock.now());
+        }
         if count.is_multiple_of(HOURLY) {
             report("old idempotency keys cannot be forgotten", self.sweep.forget_keys().await);
             report("what is older than its retention cannot be deleted", self.sweep.forget().await);

@@ -26,6 +26,7 @@ use crate::http::extract::page;
 use crate::http::extract::path::MessagePath;
 use crate::http::extract::prefer::Prefer;
 use crate::http::extract::query::Query;
+use crate::http::limits;
 use crate::services::accept::{Accept, Kept, Wait, Warning};
 use crate::services::reports::Reports;
 
@@ -86,6 +87,7 @@ fn answer(kept: Kept, mut warnings: Vec<Warning>) -> Response {
     if kept.replayed {
         response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     }
+    limits::tell(response.headers_mut(), &kept.limits);
     response
 }
 
@@ -277,13 +279,14 @@ mod tests {
     #[test]
     fn a_kept_message_has_its_place_whatever_became_of_it() {
         for (state, status) in [(state::State::Sent, 200), (state::State::Queued, 202), (state::State::Failed, 502)] {
-            let kept = Kept { message: message(state), replayed: true, warnings: Vec::new() };
+            let kept = Kept { message: message(state), replayed: true, warnings: Vec::new(), limits: Vec::new() };
             let response = answer(kept, Vec::new());
             assert_eq!(response.status().as_u16(), status);
             assert_eq!(response.headers()[LOCATION], "/v1/messages/msg_01ARZ3NDEKTSV4RRFFQ69G5FAV");
             assert_eq!(response.headers()[IDEMPOTENCY_REPLAYED], "true");
         }
-        let kept = Kept { message: message(state::State::Sent), replayed: false, warnings: Vec::new() };
+        let kept =
+            Kept { message: message(state::State::Sent), replayed: false, warnings: Vec::new(), limits: Vec::new() };
         assert!(!answer(kept, Vec::new()).headers().contains_key(IDEMPOTENCY_REPLAYED));
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use utoipa::ToSchema;
 
 use crate::domain::clock::Timestamp;
+use crate::domain::limit::OnLimit;
 use crate::domain::state::{Lane, OnUnknown};
 use crate::http::error::ApiError;
 use crate::http::extract::fields::{Faults, Fields, wrong_type};
@@ -58,7 +59,7 @@ pub struct SendRequest {
     pub priority: Lane,
     /// What to do when WeChat's answer is lost; the default is the account's.
     pub on_unknown: Option<OnUnknown>,
-    /// What to do when a limit is met.
+    /// What to do when a limit is met: `reject` (429), or `defer`: schedule it for the earliest time that is allowed.
     pub on_limit: Option<OnLimit>,
     /// Flat object of strings, at most 2 KiB; comes back in views.
     #[schema(required = false, value_type = std::collections::HashMap<String, String>)]
@@ -86,24 +87,6 @@ pub struct MiniProgramValue {
     pub pagepath: Option<String>,
 }
 
-/// What to do when a limit of the gateway is met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OnLimit {
-    Reject,
-    Defer,
-}
-
-impl OnLimit {
-    fn parse(text: &str) -> Option<Self> {
-        match text {
-            "reject" => Some(Self::Reject),
-            "defer" => Some(Self::Defer),
-            _ => None,
-        }
-    }
-}
-
 impl FromJson for SendRequest {
     fn from_json(json: Json) -> Result<Self, ApiError> {
         let mut faults = Faults::default();
@@ -114,7 +97,7 @@ impl FromJson for SendRequest {
 }
 
 impl SendRequest {
-    fn read(mut fields: Fields, faults: &mut Faults) -> Self {
+    pub(super) fn read(mut fields: Fields, faults: &mut Faults) -> Self {
         let request = Self {
             account: fields.string("account", faults),
             touser: fields.string("touser", faults),
@@ -171,6 +154,7 @@ impl SendRequest {
             ttl: self.ttl_s,
             lane: self.priority,
             on_unknown: self.on_unknown,
+            on_limit: self.on_limit.unwrap_or_default(),
             metadata: self.metadata,
             ..SendInput::default()
         }

@@ -13,6 +13,7 @@ use crate::domain::ids::{BatchId, MessageId};
 use crate::domain::message::Message;
 use crate::domain::state::{Lane, OnUnknown, State};
 use crate::http::error::{ApiError, Code};
+use crate::http::limits::LimitView;
 use crate::services::accept::{Rehearsal, Warning};
 
 /// A receipt that has not come after this time will hardly come.
@@ -123,9 +124,8 @@ pub struct RehearsalView {
     #[schema(value_type = Object)]
     pub wechat_body: Box<RawValue>,
     pub warnings: Vec<Warning>,
-    /// Limits that a send would meet; null: none are set.
-    #[schema(value_type = Option<Object>)]
-    pub limits: Option<()>,
+    /// The limits as they stand; a dry run takes nothing from them.
+    pub limits: Vec<LimitView>,
     /// How the account's token stands: `ready`, `missing` (none was asked for yet) or `failing`.
     pub token: String,
 }
@@ -194,7 +194,13 @@ impl RehearsalView {
         warnings.extend(rehearsal.warnings);
         // The service made this text itself: if it is no JSON, the fault is ours.
         let wechat_body = RawValue::from_string(rehearsal.wechat_body).map_err(|_| ApiError::internal())?;
-        Ok(Self { dry_run: true, wechat_body, warnings, limits: None, token: rehearsal.token })
+        Ok(Self {
+            dry_run: true,
+            wechat_body,
+            warnings,
+            limits: rehearsal.limits.iter().map(LimitView::of).collect(),
+            token: rehearsal.token,
+        })
     }
 }
 
@@ -324,11 +330,12 @@ pub(super) mod tests {
         let rehearsal = Rehearsal {
             wechat_body: r#"{"touser":"o","n":12.30}"#.to_owned(),
             warnings: Vec::new(),
+            limits: Vec::new(),
             token: "ready".to_owned(),
         };
         let text = serde_json::to_string(&RehearsalView::of(rehearsal, Vec::new()).unwrap()).unwrap();
         let expected =
-            r#"{"dry_run":true,"wechat_body":{"touser":"o","n":12.30},"warnings":[],"limits":null,"token":"ready"}"#;
+            r#"{"dry_run":true,"wechat_body":{"touser":"o","n":12.30},"warnings":[],"limits":[],"token":"ready"}"#;
         assert_eq!(text, expected);
     }
 }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::MessageId;
+use crate::domain::ids::{BatchId, MessageId};
+use crate::domain::limit::OnLimit;
 use crate::domain::message::Message;
 use crate::domain::state::{Lane, OnUnknown};
+use crate::services::limits::{Refusal, Standing};
 use crate::store;
 
 /// One send as the caller wrote it: shapes are checked, meanings are not.
@@ -25,6 +27,7 @@ pub struct SendInput {
     pub ttl: Option<Duration>,
     pub lane: Lane,
     pub on_unknown: Option<OnUnknown>,
+    pub on_limit: OnLimit,
     /// In the caller's order.
     pub metadata: Vec<(String, String)>,
     /// `Idempotency-Key`; `client_msg_id` acts as one when it is missing.
@@ -33,15 +36,18 @@ pub struct SendInput {
     pub body_hash: String,
     /// The caller's `traceparent`.
     pub trace: Option<String>,
+    /// The id that it is to have; made when it is none.
+    pub message_id: Option<MessageId>,
+    pub batch_id: Option<BatchId>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Keyword {
     pub value: String,
     pub color: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MiniProgram {
     pub appid: String,
     pub pagepath: Option<String>,
@@ -63,6 +69,8 @@ pub struct Kept {
     /// It was here before: the same idempotency key and body.
     pub replayed: bool,
     pub warnings: Vec<Warning>,
+    /// The limits as they stand now.
+    pub limits: Vec<Standing>,
 }
 
 /// What a send would do.
@@ -71,6 +79,8 @@ pub struct Rehearsal {
     /// The exact JSON WeChat would get.
     pub wechat_body: String,
     pub warnings: Vec<Warning>,
+    /// As they stand; a rehearsal takes nothing.
+    pub limits: Vec<Standing>,
     /// `ready`, `missing` or `failing`: how the account's token stands.
     pub token: String,
 }
@@ -106,6 +116,8 @@ pub enum AcceptError {
     WouldExpire { detail: String },
     #[error("the idempotency key was used for another message")]
     IdempotencyMismatch { message_id: MessageId },
+    #[error("the limit {} is met", .0.kind.as_str())]
+    Limited(Refusal),
     #[error("the gateway is shutting down")]
     ShuttingDown,
     #[error(transparent)]

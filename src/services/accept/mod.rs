@@ -2,7 +2,9 @@
 
 mod check;
 mod input;
+mod turns;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::turns::Turn;
+pub use self::turns::Turns;
 pub use input::{AcceptError, FieldError, Kept, Keyword, MiniProgram, Rehearsal, SendInput, Wait, Warning};
 
 use crate::domain::account::Account;
@@ -17,11 +21,13 @@ use crate::domain::attempt::HistoryEntry;
 use crate::domain::caller::Caller;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::MessageId;
+use crate::domain::limit::OnLimit;
 use crate::domain::message::{IdempotencyKey, Lease, Message, NewMessage};
 use crate::domain::secret::Openid;
 use crate::domain::state::{OnUnknown, State};
 use crate::services::accounts::Accounts;
 use crate::services::dispatch::{Audience, Dispatch};
+use crate::services::limits::{Answer, Ask, Limits};
 use crate::services::outcomes::{Outcomes, Progress, Waiter};
 use crate::services::slots::{Slot, Slots};
 use crate::services::tokens::Tokens;
@@ -38,6 +44,8 @@ pub struct Accept {
     pub users: Arc<dyn store::Users>,
     pub accounts: Accounts,
     pub tokens: Tokens,
+    pub limits: Limits,
+    pub turns: Turns,
     pub dispatch: Dispatch,
     pub outcomes: Outcomes,
     /// Attempts under way, shared with the worker, which is rung when a message is left to it.
@@ -53,34 +61,105 @@ pub struct Accept {
 /// A send that has passed every check.
 struct Checked {
     message: NewMessage,
+    /// A hash of what the person would read.
+    content: u64,
     warnings: Vec<Warning>,
 }
 
 impl Accept {
     /// Keeps one send and waits for its outcome as asked. What is kept goes on when the caller leaves.
     pub async fn send(&self, caller: &Caller, input: SendInput, wait: Wait) -> Result<Kept, AcceptError> {
-        let Checked { message, warnings } = self.check(caller, input).await?;
-        self.keep(message, wait, warnings).await
+        let on_limit = input.on_limit;
+        let Checked { message, content, warnings } = self.check(caller, input).await?;
+        self.admit(message, Some(content), on_limit, wait, warnings).await
     }
 
     /// Everything but the keeping and the sending.
     pub async fn rehearse(&self, caller: &Caller, input: SendInput) -> Result<Rehearsal, AcceptError> {
-        let Checked { message, warnings } = self.check(caller, input).await?;
+        let Checked { message, content, warnings } = self.check(caller, input).await?;
+        let limits = self.limits.look(ask(&message, Some(content)), message.created_at);
         let token = self.tokens.status(&message.account).map_or("missing", |status| status.state).to_owned();
-        Ok(Rehearsal { wechat_body: message.body, warnings, token })
+        Ok(Rehearsal { wechat_body: message.body, warnings, limits, token })
     }
 
-    /// Keeps a message that is ready, lends it to a task of ours at once when there is room, and waits.
-    pub(crate) async fn keep(
+    /// One item of a batch: checked, and a place taken in each limit. → the message, and a hash of its content.
+    pub(crate) async fn check_item(&self, caller: &Caller, input: SendInput) -> Result<(NewMessage, u64), AcceptError> {
+        let on_limit = input.on_limit;
+        let Checked { mut message, content, .. } = self.check(caller, input).await?;
+        let answer = self.limits.ask(ask(&message, Some(content)), on_limit, message.created_at, message.expires_at);
+        match answer {
+            Answer::Go(_) => {}
+            Answer::Later { at, .. } => message.send_at = message.send_at.max(Some(at)),
+            Answer::Refused(refusal) => return Err(AcceptError::Limited(refusal)),
+        }
+        Ok((message, content))
+    }
+
+    /// Undoes what [`Self::check_item`] took.
+    pub(crate) fn give_back(&self, message: &NewMessage, content: u64) {
+        self.limits.give_back(ask(message, Some(content)));
+    }
+
+    /// Keeps a message that is ready if the limits allow it. A repeat of a request that was accepted before gets its answer
+    /// whatever the limits say now. `content` is none for what is meant to be said again.
+    pub(crate) async fn admit(
         &self,
-        message: NewMessage,
+        mut message: NewMessage,
+        content: Option<u64>,
+        on_limit: OnLimit,
         wait: Wait,
         warnings: Vec<Warning>,
     ) -> Result<Kept, AcceptError> {
         if self.stopping.is_cancelled() {
             return Err(AcceptError::ShuttingDown);
         }
+        let turn = match &message.idempotency {
+            Some(key) => Some(self.turns.take(key).await),
+            None => None,
+        };
+        if turn.as_ref().is_some_and(|turn| turn.is_repeat)
+            && let Some(kept) = self.known(&message, &warnings).await?
+        {
+            return Ok(kept);
+        }
+        let answer = self.limits.ask(ask(&message, content), on_limit, message.created_at, message.expires_at);
+        let limits = match answer {
+            Answer::Go(limits) => limits,
+            Answer::Later { at, standings } => {
+                message.send_at = message.send_at.max(Some(at));
+                standings
+            }
+            Answer::Refused(refusal) => {
+                let known = self.known(&message, &warnings).await?;
+                return known.ok_or(AcceptError::Limited(refusal));
+            }
+        };
+        let kept = self.keep(message, turn, wait, warnings).await?;
+        Ok(Kept { limits, ..kept })
+    }
+
+    /// The answer to a request that was accepted before.
+    async fn known(&self, message: &NewMessage, warnings: &[Warning]) -> Result<Option<Kept>, AcceptError> {
+        let Some(key) = &message.idempotency else { return Ok(None) };
+        match self.outbox.known(key).await? {
+            Some(Accepted::Replay { message_id }) => {
+                Ok(Some(self.replay(message_id, view_of(message), warnings.to_vec()).await?))
+            }
+            Some(Accepted::Mismatch { message_id }) => Err(AcceptError::IdempotencyMismatch { message_id }),
+            Some(Accepted::New) | None => Ok(None),
+        }
+    }
+
+    /// Keeps a message that is ready, lends it to a task of ours at once when there is room, and waits.
+    async fn keep(
+        &self,
+        message: NewMessage,
+        turn: Option<Turn>,
+        wait: Wait,
+        warnings: Vec<Warning>,
+    ) -> Result<Kept, AcceptError> {
         let mut view = view_of(&message);
+        let wait = worth_waiting(wait, &message);
         let waiter = matches!(wait, Wait::UpTo(_)).then(|| self.outcomes.wait_for(message.id));
         let slot = if self.goes_at_once(&message, wait) { self.slots.for_caller() } else { None };
         let lease = slot.as_ref().map(|_| message.first_lease(self.first_lease));
@@ -88,7 +167,7 @@ impl Accept {
             begin_sending(&mut view);
         }
         let audience = if waiter.is_some() { Audience::Caller } else { Audience::Nobody };
-        match self.walk(message, lease.zip(slot), audience).await? {
+        match self.walk(message, turn, lease.zip(slot), audience).await? {
             Accepted::New => {}
             Accepted::Replay { message_id } => return self.replay(message_id, view, warnings).await,
             Accepted::Mismatch { message_id } => return Err(AcceptError::IdempotencyMismatch { message_id }),
@@ -96,7 +175,7 @@ impl Accept {
         if let (Some(waiter), Wait::UpTo(limit)) = (waiter, wait) {
             wait_for_outcome(waiter, limit, &self.stopping, &mut view).await;
         }
-        Ok(Kept { message: view, replayed: false, warnings })
+        Ok(Kept { message: view, replayed: false, warnings, limits: Vec::new() })
     }
 
     /// Keeps the message and goes on with it in a task of its own: a caller that leaves between the two must not leave a
@@ -104,6 +183,7 @@ impl Accept {
     async fn walk(
         &self,
         message: NewMessage,
+        turn: Option<Turn>,
         lent: Option<(Lease, Slot)>,
         audience: Audience,
     ) -> Result<Accepted, store::Error> {
@@ -112,6 +192,7 @@ impl Accept {
         self.tasks.spawn(async move {
             let hold = lent.as_ref().map(|_| this.first_lease);
             let accepted = this.outbox.accept(message, hold).await;
+            drop(turn);
             let goes_on = matches!(accepted, Ok(Accepted::New));
             // The caller may have left; the message has not.
             let _ = told.send(accepted);
@@ -140,7 +221,7 @@ impl Accept {
 
     async fn replay(&self, id: MessageId, asked: Message, warnings: Vec<Warning>) -> Result<Kept, AcceptError> {
         match self.messages.look_up(id).await {
-            Ok(Some(message)) => Ok(Kept { message, replayed: true, warnings }),
+            Ok(Some(message)) => Ok(Kept { message, replayed: true, warnings, limits: Vec::new() }),
             // Retention took the message before its key: nothing can be said of it any more.
             Ok(None) => Err(AcceptError::IdempotencyMismatch { message_id: id }),
             // A 5xx would say that nothing will be sent, and the first one may be. The same was asked, so this is it.
@@ -148,7 +229,7 @@ impl Accept {
                 tracing::warn!(message.id = %id, %error, "a repeated send is answered without its present state");
                 let detail = "it was accepted before; its present state cannot be read now".to_owned();
                 let warnings = vec![Warning { path: String::new(), code: "state_unread", detail }];
-                Ok(Kept { message: Message { id, ..asked }, replayed: true, warnings })
+                Ok(Kept { message: Message { id, ..asked }, replayed: true, warnings, limits: Vec::new() })
             }
         }
     }
@@ -179,8 +260,9 @@ impl Accept {
         match (openid, times) {
             (Some(touser), Some(times)) if errors.is_empty() => {
                 let warnings = check::warnings(&input);
+                let content = content_hash(&input, &template_id);
                 let message = new_message(caller, &account, input, touser, template_id, times, now);
-                Ok(Checked { message, warnings })
+                Ok(Checked { message, content, warnings })
             }
             _ => Err(AcceptError::Invalid(errors)),
         }
@@ -240,6 +322,25 @@ impl Accept {
     }
 }
 
+/// Nobody waits for what is not even to be begun before the patience ends.
+fn worth_waiting(wait: Wait, message: &NewMessage) -> Wait {
+    match (wait, message.send_at) {
+        (Wait::UpTo(limit), Some(at)) if at > message.created_at.plus(limit) => Wait::Not,
+        _ => wait,
+    }
+}
+
+fn ask(message: &NewMessage, content: Option<u64>) -> Ask<'_> {
+    Ask { client: &message.client, account: &message.account, openid: message.touser.as_str(), content }
+}
+
+/// Of what the person would read; the same in every process.
+fn content_hash(input: &SendInput, template_id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (template_id, &input.data, &input.url, &input.miniprogram).hash(&mut hasher);
+    hasher.finish()
+}
+
 fn new_message(
     caller: &Caller,
     account: &Account,
@@ -249,7 +350,7 @@ fn new_message(
     times: check::Times,
     now: Timestamp,
 ) -> NewMessage {
-    let id = MessageId::generate(now);
+    let id = input.message_id.unwrap_or_else(|| MessageId::generate(now));
     let key = input.idempotency_key.clone().or_else(|| input.client_msg_id.clone());
     let idempotency = key.map(|key| IdempotencyKey {
         client: caller.client.clone(),
@@ -283,7 +384,7 @@ fn new_message(
         expires_at: times.expires_at,
         metadata: metadata_text(&input.metadata),
         retry_of: None,
-        batch_id: None,
+        batch_id: input.batch_id,
         idempotency,
         trace: input.trace,
     }

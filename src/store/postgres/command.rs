@@ -10,7 +10,7 @@ use super::fault::Fault;
 use super::lock_key::LockKey;
 use super::nodes::{News, Nodes};
 use super::sql::{Sql, Values};
-use crate::domain::ids::MessageId;
+use crate::domain::ids::{BatchId, MessageId};
 use crate::domain::message::{IdempotencyKey, Lease, NewMessage};
 use crate::domain::state::{Lane, State};
 use crate::store::Error;
@@ -43,6 +43,8 @@ pub(super) struct Notes {
     pub(super) accepted: Vec<(MessageId, Option<IdempotencyKey>)>,
     /// Messages that were lent: to be given back when nobody can be told.
     pub(super) lent: Vec<MessageId>,
+    /// New batches, likewise.
+    pub(super) batches: Vec<(BatchId, Option<IdempotencyKey>)>,
     /// There is work for whoever has a free slot.
     pub(super) due: bool,
     /// Messages that somebody on another node may be waiting for.
@@ -66,6 +68,10 @@ impl<'c> Unit<'c> {
         let mut notes = self.notes();
         notes.deltas.moved(&lease.account, lease.lane, from, State::Sending);
         notes.lent.push(lease.message_id);
+    }
+
+    pub(super) fn kept_batch(&self, id: BatchId, key: Option<IdempotencyKey>) {
+        self.notes().batches.push((id, key));
     }
 
     pub(super) fn moved(&self, account: &str, lane: Lane, from: State, to: State) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::batches;
 use super::command::{Notes, Unit};
 use super::fault::{self, unavailable};
 use super::figures;
@@ -139,6 +140,7 @@ impl Doubt {
                 unit.execute(delete, &[&key.client, &key.endpoint, &key.key]).await?;
             }
         }
+        batches::disown(unit, &self.notes.batches).await?;
         Ok(canceled)
     }
 

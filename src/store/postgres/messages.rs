@@ -58,17 +58,17 @@ impl Postgres {
 
 /// What is done by hand.
 #[derive(Clone, Copy)]
-enum Hand {
+pub(super) enum Hand {
     Cancel,
     Resolve(State),
 }
 
 /// A state and why.
-type Target = (State, Option<&'static str>);
+pub(super) type Target = (State, Option<&'static str>);
 
 impl Hand {
     /// Where the message goes; `None`: it stays.
-    fn target(self, message: &Standing) -> Option<Target> {
+    pub(super) fn target(self, message: &Standing) -> Option<Target> {
         match (self, message.state, message.doubtful_since) {
             (Self::Cancel, State::Scheduled | State::Queued, None) => Some((State::Canceled, None)),
             (Self::Cancel, State::Scheduled | State::Queued, Some(_)) => Some((State::Unknown, Some("canceled"))),

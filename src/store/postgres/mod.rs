@@ -6,6 +6,7 @@
 //! The tables are those of SQLite (its `mod.rs` draws them), and `nodes`: the processes that serve this database.
 
 mod batch;
+mod batches;
 mod callbacks;
 mod command;
 mod connect;
@@ -75,6 +76,7 @@ impl Postgres {
         let all = Arc::new(self);
         Stores {
             outbox: all.clone(),
+            batches: all.clone(),
             queue: all.clone(),
             inbox: all.clone(),
             messages: all.clone(),

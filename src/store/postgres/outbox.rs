@@ -21,15 +21,19 @@ impl Outbox for Postgres {
         self.writer.try_run(Accept { message, first_lease, boot: self.boot.clone() }).await
     }
 
+    async fn known(&self, key: &IdempotencyKey) -> Result<Option<Accepted>, Error> {
+        find(&self.readers.quick().await?, key).await
+    }
+
     async fn forget_keys(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {
         self.writer.run(ForgetKeys { before, limit }).await
     }
 }
 
-struct Accept {
-    message: NewMessage,
-    first_lease: Option<Duration>,
-    boot: String,
+pub(super) struct Accept {
+    pub(super) message: NewMessage,
+    pub(super) first_lease: Option<Duration>,
+    pub(super) boot: String,
 }
 
 #[async_trait]
@@ -69,8 +73,13 @@ async fn claim(unit: &Unit<'_>, key: &IdempotencyKey, message: &NewMessage) -> R
     if unit.execute(insert, values).await? == 1 {
         return Ok(None);
     }
+    find(unit, key).await
+}
+
+/// What became of the request with this key.
+pub(super) async fn find(sql: &impl Sql, key: &IdempotencyKey) -> Result<Option<Accepted>, Error> {
     let select = "SELECT key, body_hash, message_id FROM idempotency WHERE client = $1 AND endpoint = $2 AND key = $3";
-    let Some(row) = unit.row(select, &[&key.client, &key.endpoint, &key.key]).await? else { return Ok(None) };
+    let Some(row) = sql.row(select, &[&key.client, &key.endpoint, &key.key]).await? else { return Ok(None) };
     let fields = Fields::new(&row, "idempotency", "key");
     let message_id = fields.parsed("message_id", MessageId::parse)?;
     let same = fields.get::<String>("body_hash")? == key.body_hash;

@@ -8,7 +8,10 @@ use super::fault::unavailable;
 use super::lock_key::LockKey;
 use crate::store::Error;
 
-const STEPS: &[&str] = &[include_str!("../../../migrations/postgres/0001_first.sql")];
+const STEPS: &[&str] = &[
+    include_str!("../../../migrations/postgres/0001_first.sql"),
+    include_str!("../../../migrations/postgres/0002_batches.sql"),
+];
 
 /// The version that this program writes.
 pub(super) const LATEST: usize = STEPS.len();

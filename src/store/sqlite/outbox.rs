@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::writer::Unit;
 use super::{Sqlite, row};
@@ -21,12 +21,17 @@ impl Outbox for Sqlite {
         self.writer.try_run(move |unit| accept(unit, &message, first_lease, &boot)).await
     }
 
+    async fn known(&self, key: &IdempotencyKey) -> Result<Option<Accepted>, Error> {
+        let key = key.clone();
+        self.readers.read(move |conn| find(conn, &key)).await
+    }
+
     async fn forget_keys(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {
         self.writer.run(move |unit| forget_keys(unit, before, limit)).await
     }
 }
 
-fn accept(
+pub(super) fn accept(
     unit: &mut Unit<'_>,
     message: &NewMessage,
     first_lease: Option<Duration>,
@@ -54,7 +59,11 @@ fn claim(unit: &Unit<'_>, key: &IdempotencyKey, message: &NewMessage) -> Result<
     if insert.execute(row)? == 1 {
         return Ok(None);
     }
-    let mut select = unit.tx.prepare_cached(
+    find(unit.tx, key)
+}
+
+pub(super) fn find(conn: &Connection, key: &IdempotencyKey) -> Result<Option<Accepted>, Error> {
+    let mut select = conn.prepare_cached(
         "SELECT key, body_hash, message_id FROM idempotency WHERE client = ?1 AND endpoint = ?2 AND key = ?3",
     )?;
     let mut rows = select.query(params![key.client, key.endpoint, key.key])?;

@@ -1,10 +1,12 @@
 //! The REST face on the wire: what callers send, well or badly, and what they get back.
 
 mod auth;
+mod batches;
 mod changes;
 mod figures;
 mod headers;
 mod idempotency;
+mod limits;
 mod lists;
 mod malformed;
 mod overload;

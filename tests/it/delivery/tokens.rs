@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use wxgate::sandbox::Fault;
 
-use crate::harness::{Setup, TestApp};
+use crate::harness::TestApp;
 
 const TOKEN_API: &str = "/cgi-bin/stable_token";
 
@@ -85,8 +85,7 @@ async fn the_last_good_token_serves_while_refreshing_fails() {
 
 #[tokio::test]
 async fn a_wrong_secret_is_told_to_the_waiting_caller_and_never_loops() {
-    let setup = Setup { account: String::new(), ..Setup::default() };
-    let app = TestApp::start_with(setup).await;
+    let app = TestApp::unlimited().await;
     app.sandbox.set_fault(Fault::errcode(40125).on(TOKEN_API));
     for _ in 0..20 {
         let reply = app.send("oNOBODY").await;

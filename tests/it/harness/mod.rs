@@ -21,6 +21,8 @@ use wxgate::worker::Step;
 
 pub(crate) const CALLBACK_TOKEN: &str = "demotoken";
 pub(crate) const AES_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
+/// Configuration without limits.
+pub(crate) const UNLIMITED: &str = "\n[limits]\nopenid.rate = 0\nidentical.rate = 0\n";
 /// A Saturday morning in Beijing.
 const START: Timestamp = Timestamp::from_seconds(1_767_400_000);
 
@@ -64,6 +66,11 @@ pub(crate) struct TestApp {
 impl TestApp {
     pub(crate) async fn start() -> Self {
         Self::start_with(Setup::default()).await
+    }
+
+    /// Where one person gets more than a person should.
+    pub(crate) async fn unlimited() -> Self {
+        Self::start_with(Setup { config: UNLIMITED.to_owned(), ..Setup::default() }).await
     }
 
     pub(crate) async fn start_with(setup: Setup) -> Self {

@@ -1,0 +1,50 @@
+//! `[limits]`.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::read::Section;
+use crate::domain::limit::{LimitKind, Rate};
+
+/// Words for spans, as in `per = "minute"`.
+const SPANS: [(&str, Duration); 4] = [
+    ("second", Duration::from_secs(1)),
+    ("minute", Duration::from_secs(60)),
+    ("hour", Duration::from_secs(3600)),
+    ("day", Duration::from_secs(24 * 3600)),
+];
+
+/// How often messages are accepted; `None`: as often as anybody likes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitsConfig {
+    pub client: Option<Rate>,
+    pub openid: Option<Rate>,
+    pub identical: Option<Rate>,
+    /// What would be refused is only counted.
+    pub observe: bool,
+}
+
+impl LimitsConfig {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let observe = section.choice("mode", &[("enforce", false), ("observe", true)], false);
+        let mut rate = |kind: LimitKind| {
+            let mut limit = section.section(kind.as_str());
+            let rate = read_rate(&mut limit);
+            limit.close();
+            rate
+        };
+        Self {
+            client: rate(LimitKind::Client),
+            openid: rate(LimitKind::Openid),
+            identical: rate(LimitKind::Identical),
+            observe,
+        }
+    }
+}
+
+fn read_rate(section: &mut Section<'_>) -> Option<Rate> {
+    let count = NonZeroU32::new(section.count("rate", 0..=1_000_000));
+    let per = section.choice("per", &SPANS, SPANS[1].1);
+    let burst = NonZeroU32::new(section.count("burst", 1..=1_000_000));
+    Some(Rate { count: count?, per, burst: burst? })
+}

@@ -1,0 +1,70 @@
+//! Rates: how often something may happen, and how much of it at once.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+/// So many in a span of time, spread evenly, `burst` of them at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub count: NonZeroU32,
+    pub per: Duration,
+    pub burst: NonZeroU32,
+}
+
+impl Rate {
+    /// The time that one takes at an even pace; never zero.
+    pub fn pace(&self) -> Duration {
+        (self.per / self.count.get()).max(Duration::from_nanos(1))
+    }
+}
+
+/// Which limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitKind {
+    Client,
+    Openid,
+    Identical,
+}
+
+impl LimitKind {
+    pub const ALL: [Self; 3] = [Self::Client, Self::Openid, Self::Identical];
+
+    /// Its name under `[limits]`, in metrics and in `RateLimit` headers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Openid => "openid",
+            Self::Identical => "identical",
+        }
+    }
+
+    /// What a refusal calls it.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Client => "client_rate",
+            Self::Openid => "openid_rate",
+            Self::Identical => "identical_message",
+        }
+    }
+}
+
+/// What to do with a message that meets a limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLimit {
+    /// 429, nothing is stored.
+    #[default]
+    Reject,
+    /// It is `scheduled` for the earliest time at which every limit allows it.
+    Defer,
+}
+
+impl OnLimit {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "reject" => Some(Self::Reject),
+            "defer" => Some(Self::Defer),
+            _ => None,
+        }
+    }
+}
