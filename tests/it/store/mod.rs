@@ -11,6 +11,7 @@ mod late;
 mod laws;
 mod messages;
 mod outbox;
+mod postgres;
 mod queue;
 mod redis;
 mod tokens;
