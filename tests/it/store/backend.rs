@@ -91,6 +91,23 @@ impl Database {
         format!("{server}/{}", self.name)
     }
 
+    /// Host and port.
+    pub(crate) fn address(&self) -> String {
+        let (_, rest) = self.server.rsplit_once('@').unwrap();
+        rest.split_once('/').unwrap().0.to_owned()
+    }
+
+    /// Beside the gateway, for what no door offers.
+    pub(crate) async fn execute(&self, sql: &str) {
+        execute(&self.url(), sql).await;
+    }
+
+    /// The first column of what it finds.
+    pub(crate) async fn column<T: tokio_postgres::types::FromSqlOwned>(&self, sql: &str) -> Vec<T> {
+        let client = connect(&self.url()).await.expect("the server is there");
+        client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+    }
+
     pub(crate) fn config(&self) -> PostgresConfig {
         let node = "127.0.0.1:8080".to_owned();
         PostgresConfig { url: Secret::new(self.url()), tls: Tls::Prefer, ca_file: None, pool_size: 4, node }

@@ -12,6 +12,7 @@ mod late;
 mod laws;
 mod messages;
 mod outbox;
+mod postgres;
 mod queue;
 mod redis;
 mod tokens;
