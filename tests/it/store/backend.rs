@@ -73,22 +73,35 @@ pub(crate) struct Database {
 
 impl Database {
     pub(crate) async fn create() -> Self {
-        let server = std::env::var("TEST_POSTGRES_URL").expect(
-            "TEST_POSTGRES_URL names no PostgreSQL server: run the tests with scripts/test, or \
-             export TEST_POSTGRES_URL=$(scripts/private-postgres start /tmp/some-folder)",
-        );
-        Self::create_in(server).await
+        Self::create_in(server()).await
     }
 
     pub(crate) async fn create_in(server: String) -> Self {
+        Self::make(server, "").await
+    }
+
+    pub(crate) async fn create_with(options: &str) -> Self {
+        Self::make(server(), options).await
+    }
+
+    async fn make(server: String, options: &str) -> Self {
         let name = format!("test_{}", hex::encode(rand::random::<[u8; 8]>()));
-        execute(&server, &format!("CREATE DATABASE {name}")).await;
+        execute(&server, &format!("CREATE DATABASE {name} {options}")).await;
         Self { server, name }
     }
 
     pub(crate) fn url(&self) -> String {
         let (server, _) = self.server.rsplit_once('/').unwrap();
         format!("{server}/{}", self.name)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A session beside the gateway.
+    pub(crate) async fn connect(&self) -> tokio_postgres::Client {
+        connect(&self.url()).await.expect("the server is there")
     }
 
     /// Host and port.
@@ -104,7 +117,7 @@ impl Database {
 
     /// The first column of what it finds.
     pub(crate) async fn column<T: tokio_postgres::types::FromSqlOwned>(&self, sql: &str) -> Vec<T> {
-        let client = connect(&self.url()).await.expect("the server is there");
+        let client = self.connect().await;
         client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
     }
 
@@ -128,6 +141,13 @@ impl Drop for Database {
         };
         let _ = std::thread::spawn(drop).join();
     }
+}
+
+fn server() -> String {
+    std::env::var("TEST_POSTGRES_URL").expect(
+        "TEST_POSTGRES_URL names no PostgreSQL server: run the tests with scripts/test, or \
+         export TEST_POSTGRES_URL=$(scripts/private-postgres start /tmp/some-folder)",
+    )
 }
 
 async fn connect(url: &str) -> Option<tokio_postgres::Client> {

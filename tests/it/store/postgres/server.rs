@@ -29,7 +29,7 @@ impl Server {
 
     /// Stops it as a crash would and starts it again.
     pub(super) fn restart(&self) {
-        script("restart", &self.place());
+        restart(&self.place());
     }
 
     pub(super) fn stop(&self) {
@@ -51,6 +51,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+pub(super) fn restart(place: &Path) {
+    script("restart", place);
 }
 
 fn script(command: &str, folder: &Path) -> String {
