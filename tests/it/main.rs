@@ -7,4 +7,5 @@ mod callback;
 mod delivery;
 mod docs;
 mod harness;
+mod redis;
 mod store;

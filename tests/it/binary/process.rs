@@ -1,6 +1,5 @@
 //! One running `wxgate serve`.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use wxgate::domain::clock::SystemClock;
 use wxgate::sandbox::{CallbackTarget, Receipts, Sandbox, SandboxConfig};
 
-use crate::harness::{AES_KEY, CALLBACK_TOKEN};
+use crate::harness::{AES_KEY, CALLBACK_TOKEN, free_port};
 
 /// Longer than anything here takes on a busy machine; reached only by a fault.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -150,8 +149,4 @@ pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         assert!(started.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -1,0 +1,5 @@
+//! A Redis that is shared, and one that fails.
+
+mod bench;
+mod calm;
+mod faults;
