@@ -4,6 +4,7 @@
 mod api;
 mod binary;
 mod callback;
+mod cluster;
 mod delivery;
 mod docs;
 mod harness;

@@ -3,3 +3,4 @@
 mod bench;
 mod calm;
 mod faults;
+mod nodes;
