@@ -35,6 +35,7 @@ use crate::services::tokens::{TokenDoors, Tokens};
 use crate::services::users::Users;
 use crate::services::verdict::RetryRules;
 use crate::services::verify::Verify;
+use crate::store::redis::Link;
 use crate::store::{self, Stores};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream;
@@ -69,7 +70,8 @@ impl App {
         let boot = BootId::generate(clock.now());
         let sealer = Sealer::new(config.secrets.open().context("the key that seals secrets")?.0);
         let stores = store::open::open(&config.store, boot, sealer.clone()).await?;
-        let shared = config.redis.as_ref().map(|redis| store::open::share_tokens(redis, sealer)).transpose()?;
+        let redis = config.redis.as_ref().map(Link::new).transpose()?;
+        let shared = redis.as_ref().map(|redis| store::open::share_tokens(redis, sealer));
         let client = WechatClient::new(upstream::http::client(&config.wechat)?);
         let metrics = Metrics::new();
         metrics.started(clock.now());
@@ -77,7 +79,7 @@ impl App {
         let doors = TokenDoors {
             client: client.clone(),
             kept: stores.tokens.clone(),
-            shared: shared.clone(),
+            shared,
             call_limit: config.wechat.timeout,
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -157,7 +159,7 @@ impl App {
         let batches = Batches { batches: stores.batches.clone(), accept: accept.clone(), clock: clock.clone() };
         let receive = Receive { inbox: stores.inbox.clone(), outcomes, clock: clock.clone(), metrics: metrics.clone() };
         let verify = Verify { accounts: accounts.clone(), clock: clock.clone(), freshness: config.callback.freshness };
-        let health = Health::new(stores.counts.clone(), shared, tokens.clone(), accounts.clone(), clock.clone());
+        let health = Health::new(stores.counts.clone(), redis, tokens.clone(), accounts.clone(), clock.clone());
         let users = Users::new(stores.users.clone(), accounts, clock.clone());
         let state = HttpState {
             access: access.clone(),

@@ -14,7 +14,8 @@ use super::tokens::Tokens;
 use crate::domain::clock::Clock;
 use crate::domain::state::State;
 use crate::store;
-use crate::telemetry::metrics::Scrape;
+use crate::store::redis::Link;
+use crate::telemetry::metrics::{RedisFigures, Scrape};
 
 /// How long one check may take.
 const CHECK: Duration = Duration::from_secs(1);
@@ -54,7 +55,7 @@ pub struct Health {
 #[derive(Clone)]
 struct Checks {
     counts: Arc<dyn store::Counts>,
-    shared: Option<Arc<dyn store::SharedTokens>>,
+    redis: Option<Link>,
     tokens: Tokens,
     accounts: Accounts,
     clock: Arc<dyn Clock>,
@@ -70,12 +71,12 @@ struct Slow {
 impl Health {
     pub fn new(
         counts: Arc<dyn store::Counts>,
-        shared: Option<Arc<dyn store::SharedTokens>>,
+        redis: Option<Link>,
         tokens: Tokens,
         accounts: Accounts,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let checks = Checks { counts, shared, tokens, accounts, clock };
+        let checks = Checks { counts, redis, tokens, accounts, clock };
         Self { checks, ready: Arc::default(), slow: Arc::default() }
     }
 
@@ -139,10 +140,10 @@ impl Checks {
     }
 
     async fn redis(&self) -> Option<Component> {
-        let shared = self.shared.as_ref()?;
-        let (status, detail) = match bounded("redis", shared.ping()).await {
-            Some(()) => (Status::Ok, None),
-            None => (Status::Degraded, Some("away: tokens are not shared between nodes")),
+        // The link tells of a trouble itself, once.
+        let (status, detail) = match self.redis.as_ref()?.is_up().await {
+            true => (Status::Ok, None),
+            false => (Status::Degraded, Some("away: each node works for itself")),
         };
         Some(Component { name: "redis".to_owned(), status, detail })
     }
@@ -165,6 +166,10 @@ impl Checks {
             oldest_ready: slow.oldest_ready,
             unmatched_receipts: slow.unmatched_receipts,
             tokens: self.token_lives(),
+            redis: self.redis.as_ref().map(|link| {
+                let state = link.state();
+                RedisFigures { is_up: state.is_up, errors: state.errors }
+            }),
             queue_depth: crate::domain::state::Lane::ALL.map(|lane| (lane, 0)).to_vec(),
             messages: Vec::new(),
         };
@@ -185,9 +190,11 @@ impl Checks {
 
     async fn slow(&self) -> Slow {
         let now = self.clock.now();
-        let (oldest, unmatched) = tokio::join!(
+        let (oldest, unmatched, _) = tokio::join!(
             bounded("oldest_ready", self.counts.oldest_ready(now)),
             bounded("unmatched_receipts", self.counts.unmatched_receipts()),
+            // For the state that the figures tell.
+            self.redis(),
         );
         let oldest_ready = oldest.map(|due| due.map_or(Duration::ZERO, |due| now.since(due)));
         Slow { oldest_ready, unmatched_receipts: unmatched }

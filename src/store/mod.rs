@@ -3,6 +3,7 @@
 //! Each trait is one door; its doc comments are the contract that every backend keeps. A verb is whole: it is one
 //! transaction, and when it returns `Ok` its effect is on disk.
 
+pub mod allowance;
 pub mod batches;
 mod bounds;
 pub mod callbacks;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use allowance::Allowance;
 pub use batches::{Batches, KeptBatch};
 pub use callbacks::Inbox;
 pub use counts::{Counts, StateCount};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::redis::RedisTokens;
+use super::redis::{Link, RedisTokens};
 use super::{Error, SharedTokens, Stores};
-use crate::config::store::{RedisConfig, StoreConfig};
+use crate::config::store::StoreConfig;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
 
@@ -34,7 +34,7 @@ pub async fn migrate(config: &StoreConfig) -> Result<(usize, usize), Error> {
     }
 }
 
-/// The shared tokens. Connects when first used: Redis may be absent, now or later. `Unavailable` only for a URL that is none.
-pub fn share_tokens(config: &RedisConfig, sealer: Sealer) -> Result<Arc<dyn SharedTokens>, Error> {
-    Ok(Arc::new(RedisTokens::new(config, sealer)?))
+/// The shared tokens, through a link that other doors may use too.
+pub fn share_tokens(link: &Link, sealer: Sealer) -> Arc<dyn SharedTokens> {
+    Arc::new(RedisTokens::new(link.clone(), sealer))
 }

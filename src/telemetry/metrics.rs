@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus::{
@@ -25,6 +25,8 @@ const LABEL_ROOM: usize = 96;
 pub struct Metrics(Arc<Families>);
 
 struct Families {
+    /// Held while figures are filled in and read: two scrapes at once would see each other's half.
+    scraping: Mutex<()>,
     registry: Registry,
     heads: Vec<Head>,
     http_requests: IntCounterVec,
@@ -47,6 +49,8 @@ struct Families {
     receipts: IntCounterVec,
     rate_limited: IntCounterVec,
     rate_limit_observed: IntCounterVec,
+    redis_up: IntGaugeVec,
+    redis_errors: IntCounterVec,
     start_time: Gauge,
     errcodes: Bounded,
     callback_types: Bounded,
@@ -67,12 +71,23 @@ pub struct Scrape {
     pub unmatched_receipts: Option<u64>,
     /// Account, seconds until its token expires (0: none).
     pub tokens: Vec<(String, f64)>,
+    /// `None`: the gateway works without Redis.
+    pub redis: Option<RedisFigures>,
+}
+
+/// How Redis stands.
+#[derive(Clone, Debug, Default)]
+pub struct RedisFigures {
+    pub is_up: bool,
+    /// What kind of failure, how often since the start.
+    pub errors: Vec<(&'static str, u64)>,
 }
 
 impl Metrics {
     pub fn new() -> Self {
         let made = Maker::default();
         let mut families = Families {
+            scraping: Mutex::default(),
             http_requests: made.counters(
                 "wxgate_http_requests_total",
                 "Requests answered, by matched route.",
@@ -124,6 +139,8 @@ impl Metrics {
                 "Requests that a limit would have refused, were it enforced.",
                 &["limit"],
             ),
+            redis_up: made.gauges("wxgate_redis_up", "Whether Redis is of use: 1, or 0.", &[]),
+            redis_errors: made.counters("wxgate_redis_errors_total", "Requests to Redis that failed.", &["kind"]),
             start_time: made.float("process_start_time_seconds", "Start of the process, in seconds since 1970."),
             errcodes: Bounded::default(),
             callback_types: Bounded::default(),
@@ -210,6 +227,7 @@ impl Metrics {
     /// The text of all families, with these figures filled in.
     pub fn render(&self, scrape: &Scrape) -> String {
         let families = &self.0;
+        let _one_at_a_time = families.scraping.lock().unwrap_or_else(PoisonError::into_inner);
         // A state that nothing is in any more may be missing from the figures.
         families.messages.reset();
         for (account, state, count) in &scrape.messages {
@@ -228,6 +246,13 @@ impl Metrics {
         }
         for (account, seconds) in &scrape.tokens {
             families.token_expires_in.with_label_values(&[account]).set(*seconds);
+        }
+        if let Some(redis) = &scrape.redis {
+            families.redis_up.with_label_values::<&str>(&[]).set(redis.is_up.into());
+            families.redis_errors.reset();
+            for (kind, count) in &redis.errors {
+                families.redis_errors.with_label_values(&[kind]).inc_by(*count);
+            }
         }
         let gathered = families.registry.gather();
         let mut text = TextEncoder::new().encode_to_string(&gathered).unwrap_or_default();
@@ -381,6 +406,7 @@ mod tests {
             oldest_ready: Some(Duration::from_millis(1500)),
             unmatched_receipts: Some(4),
             tokens: vec![("shop".to_owned(), 7000.0)],
+            redis: Some(RedisFigures { is_up: true, errors: vec![("timeout", 3), ("auth", 0)] }),
         });
         for line in [
             "wxgate_http_requests_total{method=\"POST\",route=\"/send-template\",status=\"200\"} 1",
@@ -399,6 +425,8 @@ mod tests {
             "wxgate_queue_oldest_ready_seconds 1.5",
             "wxgate_receipts_unmatched 4",
             "wxgate_token_expires_in_seconds{account=\"shop\"} 7000",
+            "wxgate_redis_up 1",
+            "wxgate_redis_errors_total{kind=\"timeout\"} 3",
             "process_start_time_seconds 1700000000.5",
             "wxgate_build_info{version=",
         ] {

@@ -4,7 +4,9 @@
 mod api;
 mod binary;
 mod callback;
+mod cluster;
 mod delivery;
 mod docs;
 mod harness;
+mod redis;
 mod store;

@@ -3,12 +3,18 @@
 //! `TestApp::start()` runs the HTTP face; the worker and the timer are stepped: `run_until_idle`, `tick`, `advance`.
 
 mod caller;
+mod logs;
+mod redis;
+mod road;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use caller::{Reply, Request};
+pub(crate) use logs::Logs;
+pub(crate) use redis::{RedisServer, free_port};
+pub(crate) use road::{Road, Way};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wxgate::app::App;
@@ -222,7 +228,11 @@ impl Drop for TestApp {
 
 impl World {
     pub(crate) async fn start() -> Self {
-        let clock = Arc::new(ManualClock::starting_at(START));
+        Self::starting_at(START).await
+    }
+
+    pub(crate) async fn starting_at(start: Timestamp) -> Self {
+        let clock = Arc::new(ManualClock::starting_at(start));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let sandbox_url = format!("http://{}", listener.local_addr().unwrap());
         let sandbox = Sandbox::new(SandboxConfig::for_tests(None), clock.clone());
