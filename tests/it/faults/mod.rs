@@ -1,0 +1,9 @@
+//! What goes wrong around the gateway, on purpose: WeChat, clients, callbacks.
+
+mod upstream_bodies;
+mod upstream_codes;
+mod upstream_reuse;
+mod upstream_send;
+mod upstream_token;
+mod upstream_unsent;
+mod upstream_wechat;
