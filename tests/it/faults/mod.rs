@@ -2,8 +2,10 @@
 
 mod upstream_bodies;
 mod upstream_codes;
+mod upstream_outage;
 mod upstream_reuse;
 mod upstream_send;
+mod upstream_tally;
 mod upstream_token;
 mod upstream_unsent;
 mod upstream_wechat;

@@ -102,7 +102,11 @@ impl Line {
     }
 
     pub(super) fn open(&mut self) -> RawWechat {
-        RawWechat::behind(self.socket.take().expect("it is opened once").listen(1024).unwrap())
+        RawWechat::behind(self.listen())
+    }
+
+    pub(super) fn listen(&mut self) -> TcpListener {
+        self.socket.take().expect("it is opened once").listen(1024).unwrap()
     }
 }
 
