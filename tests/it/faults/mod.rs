@@ -1,5 +1,11 @@
 //! What goes wrong around the gateway, on purpose: WeChat, clients, callbacks.
 
+mod hostile_bodies;
+mod hostile_cipher;
+mod hostile_http;
+mod hostile_letter;
+mod hostile_receipts;
+mod hostile_replay;
 mod upstream_bodies;
 mod upstream_codes;
 mod upstream_outage;
