@@ -22,7 +22,7 @@ use crate::services::accept::{Accept, Turns};
 use crate::services::access::{Access, KeyRequest};
 use crate::services::accounts::Accounts;
 use crate::services::batches::Batches;
-use crate::services::breaker::Breakers;
+use crate::services::breaker::{BreakerRules, Breakers};
 use crate::services::dispatch::{Dispatch, Running};
 use crate::services::health::Health;
 use crate::services::limits::Limits;
@@ -96,7 +96,11 @@ impl App {
             accounts: accounts.clone(),
             tokens: tokens.clone(),
             client,
-            breakers: Breakers::new(config.queue.breaker_failures, config.queue.breaker_open),
+            breakers: Breakers::new(BreakerRules {
+                failures_to_shut: config.queue.breaker_failures,
+                pause: config.queue.breaker_open,
+                full: config.queue.concurrency,
+            }),
             outcomes: outcomes.clone(),
             running: running.clone(),
             rules: RetryRules { backoff: config.queue.backoff, max_attempts: config.queue.max_attempts },

@@ -14,10 +14,10 @@ use crate::domain::settlement::{Next, Settlement};
 use crate::domain::state::State;
 use crate::domain::token::AccessToken;
 use crate::services::accounts::Accounts;
-use crate::services::breaker::{Breakers, Permit};
+use crate::services::breaker::{Admission, Breakers, Health, Permit};
 use crate::services::outcomes::{Outcomes, Progress};
 use crate::services::tokens::{TokenError, Tokens};
-use crate::services::verdict::{RetryRules, Situation, Verdict, past_window};
+use crate::services::verdict::{RetryRules, Situation, Verdict, is_congestion, past_window};
 use crate::store::{self, OpenAccount};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::wechat::{CallError, WechatClient, errcode_label};
@@ -101,14 +101,29 @@ struct Call {
 
 impl Dispatch {
     /// Runs one lease to its end. → the state afterwards.
-    pub async fn run(&self, lease: Lease, audience: Audience) -> State {
+    pub async fn run(&self, lease: Lease, permit: Permit, audience: Audience) -> State {
         if lease.tries == 0 && lease.generation == 1 {
             self.metrics.accept_to_attempt(self.clock.now().since(lease.created_at));
         }
         let _place = self.running.enter(lease.message_id);
         let mut trip = Trip { lease, attempts: Vec::new(), renewed: false };
-        let next = self.travel(&mut trip, audience).await;
+        let next = self.travel(&mut trip, permit, audience).await;
         self.settle(trip, next).await
+    }
+
+    /// A place on the account's line, to be asked for by whoever takes a lease or makes one.
+    pub fn admit(&self, account: &Arc<str>) -> Permit {
+        self.breakers.admit(account, self.clock.now())
+    }
+
+    /// Is a message of this account likely to be called for at once? Not while there is neither a token nor leave to fetch one.
+    pub fn can_send(&self, account: &str) -> bool {
+        self.tokens.can_send(account)
+    }
+
+    /// Whoever ends an attempt of this account makes room for another.
+    pub fn is_narrow(&self, account: &Arc<str>) -> bool {
+        self.breakers.is_narrow(account)
     }
 
     /// The accounts that messages can be sent for now, and how many: what the worker takes up.
@@ -121,7 +136,8 @@ impl Dispatch {
         rooms.filter(|account| account.room > 0).collect()
     }
 
-    async fn travel(&self, trip: &mut Trip, audience: Audience) -> Next {
+    /// The place on the line is held until the last call has ended, and no longer.
+    async fn travel(&self, trip: &mut Trip, permit: Permit, audience: Audience) -> Next {
         let Some(account) = self.accounts.look_up(&trip.lease.account).cloned() else {
             let pause = self.clock.now().plus(Duration::from_secs(60));
             return self.rules.wait(self.situation(trip, self.clock.now()), pause, "account_not_configured".to_owned());
@@ -129,15 +145,18 @@ impl Dispatch {
         if let Some(next) = self.too_late(trip) {
             return next;
         }
-        if let Permit::Wait { until } = self.breakers.permit(&account.name, self.clock.now()) {
-            let due_at = until.plus(Duration::from_millis(500).mul_f64(rand::random()));
-            return self.rules.wait(self.situation(trip, self.clock.now()), due_at, "breaker_open".to_owned());
-        }
+        let admission = match permit {
+            Permit::Go(admission) => admission,
+            Permit::Wait { until } => {
+                let due_at = until.plus(Duration::from_millis(500).mul_f64(rand::random()));
+                return self.rules.wait(self.situation(trip, self.clock.now()), due_at, "breaker_open".to_owned());
+            }
+        };
         let token = match self.tokens.current(&account.name).await {
             Ok(token) => token,
-            Err(error) => return self.without_token(trip, &account, &error, audience),
+            Err(error) => return self.without_token(trip, &error, &admission, audience),
         };
-        self.travel_with(trip, &account, token, audience).await
+        self.travel_with(trip, &account, token, &admission, audience).await
     }
 
     async fn travel_with(
@@ -145,6 +164,7 @@ impl Dispatch {
         trip: &mut Trip,
         account: &Account,
         mut token: Arc<AccessToken>,
+        admission: &Admission,
         audience: Audience,
     ) -> Next {
         loop {
@@ -152,7 +172,7 @@ impl Dispatch {
                 return next;
             }
             let call = self.call(trip, account, &token).await;
-            self.tell_breaker(account, &call.reply);
+            admission.report(health_of(&call.reply), self.clock.now());
             let mut situation = self.situation(trip, call.started_at);
             situation.now = self.clock.now();
             match self.rules.judge(&call.reply, situation) {
@@ -170,7 +190,7 @@ impl Dispatch {
             }
             token = match self.tokens.renew(&account.name, token.generation).await {
                 Ok(token) => token,
-                Err(error) => return self.without_token(trip, account, &error, audience),
+                Err(error) => return self.without_token(trip, &error, admission, audience),
             };
         }
     }
@@ -214,7 +234,7 @@ impl Dispatch {
         None
     }
 
-    fn without_token(&self, trip: &mut Trip, account: &Account, error: &TokenError, audience: Audience) -> Next {
+    fn without_token(&self, trip: &mut Trip, error: &TokenError, admission: &Admission, audience: Audience) -> Next {
         let now = self.clock.now();
         let (errcode, errmsg, rid) = match error {
             TokenError::Refused { errcode, errmsg, rid } => (Some(*errcode), Some(errmsg.clone()), rid.clone()),
@@ -232,7 +252,7 @@ impl Dispatch {
             return Next::Rejected { reason: "account_refused".to_owned() };
         }
         if !is_account_fault {
-            self.breakers.failed(&account.name, now);
+            admission.report(Health::Lost, now);
         }
         // A fault of the account is mended by people: no need to look every second.
         let pause = if is_account_fault { Duration::from_secs(60) } else { Duration::ZERO };
@@ -252,13 +272,6 @@ impl Dispatch {
             renewed: trip.renewed,
             line_failures: self.breakers.failures(&trip.lease.account),
             jitter: rand::random(),
-        }
-    }
-
-    fn tell_breaker(&self, account: &Account, reply: &Result<Answer, CallError>) {
-        match reply {
-            Ok(_) => self.breakers.succeeded(&account.name),
-            Err(_) => self.breakers.failed(&account.name, self.clock.now()),
         }
     }
 
@@ -304,6 +317,14 @@ impl Dispatch {
                 }
             }
         }
+    }
+}
+
+fn health_of(reply: &Result<Answer, CallError>) -> Health {
+    match reply {
+        Ok(answer) if is_congestion(answer.errcode) => Health::Busy,
+        Ok(_) => Health::Answered,
+        Err(_) => Health::Lost,
     }
 }
 

@@ -130,10 +130,16 @@ impl Worker {
     }
 
     fn start(&self, lease: Lease, slot: Option<Slot>) {
-        let dispatch = self.dispatch.clone();
+        let (dispatch, slots) = (self.dispatch.clone(), self.slots.clone());
+        // Here and not in the task: the next look at the rooms has to see it.
+        let permit = dispatch.admit(&lease.account);
         self.tasks.spawn(async move {
-            dispatch.run(lease, Audience::Nobody).await;
+            let account = lease.account.clone();
+            dispatch.run(lease, permit, Audience::Nobody).await;
             drop(slot);
+            if dispatch.is_narrow(&account) {
+                slots.ring();
+            }
         });
     }
 }

@@ -7,6 +7,7 @@ mod callback;
 mod cluster;
 mod delivery;
 mod docs;
+mod faults;
 mod harness;
 mod redis;
 mod store;

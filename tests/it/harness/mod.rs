@@ -36,6 +36,8 @@ const START: Timestamp = Timestamp::from_seconds(1_767_400_000);
 pub(crate) struct Setup {
     /// TOML behind the harness's own: settings of sections that the harness does not open, or dotted keys.
     pub(crate) config: String,
+    /// Dotted keys that stand before the harness's own: settings of sections that it opens.
+    pub(crate) head: String,
     pub(crate) mode: &'static str,
     pub(crate) account: String,
     /// A store to open again, as after a restart.
@@ -45,7 +47,14 @@ pub(crate) struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { config: String::new(), mode: "safe", account: String::new(), folder: None, world: None }
+        Self {
+            config: String::new(),
+            head: String::new(),
+            mode: "safe",
+            account: String::new(),
+            folder: None,
+            world: None,
+        }
     }
 }
 
@@ -92,7 +101,7 @@ impl TestApp {
         assert!(world.sandbox.set_callback_target(None, Some(target)));
         let config = config_text(&folder.path().join("wxgate.db"), &world.sandbox_url, setup.mode, &setup.account);
         let path = folder.path().join("wxgate.toml");
-        std::fs::write(&path, config + &setup.config).unwrap();
+        std::fs::write(&path, setup.head + &config + &setup.config).unwrap();
         let config = Config::load(Some(&path), std::iter::empty()).unwrap();
         let server = config.server.clone();
         let clock: Arc<dyn Clock> = world.clock.clone();

@@ -82,6 +82,7 @@ async fn both_kinds_of_store_have_the_same_columns() {
         .await;
     let sqlite = rusqlite::Connection::open_in_memory().unwrap();
     sqlite.execute_batch(include_str!("../../../../migrations/sqlite/0001_first.sql")).unwrap();
+    sqlite.execute_batch(include_str!("../../../../migrations/sqlite/0002_batches.sql")).unwrap();
     let mut select = sqlite
         .prepare("SELECT m.name || '.' || c.name FROM sqlite_schema AS m, pragma_table_info(m.name) AS c WHERE m.type = 'table'")
         .unwrap();
@@ -93,10 +94,13 @@ async fn both_kinds_of_store_have_the_same_columns() {
 /// Each shipped schema with rows as its program wrote them: `samples/postgres/<number>.sql`.
 #[tokio::test]
 async fn rows_of_every_shipped_version_are_read_after_the_migrations() {
-    let steps = [(
-        include_str!("../../../../migrations/postgres/0001_first.sql"),
-        include_str!("../samples/postgres/0001.sql"),
-    )];
+    let first = include_str!("../../../../migrations/postgres/0001_first.sql");
+    let second = include_str!("../../../../migrations/postgres/0002_batches.sql");
+    let rows = include_str!("../samples/postgres/0001.sql");
+    let steps = [
+        (first.to_owned(), rows.to_owned()),
+        (first.to_owned() + second, [rows, include_str!("../samples/postgres/0002.sql")].join(";")),
+    ];
     for (number, (schema, rows)) in steps.into_iter().enumerate() {
         let database = Database::create().await;
         let version = format!(
@@ -104,7 +108,7 @@ async fn rows_of_every_shipped_version_are_read_after_the_migrations() {
              INSERT INTO schema_version (version) VALUES ({})",
             number + 1
         );
-        database.execute(&[schema, rows, &version].join(";")).await;
+        database.execute(&[schema, rows, version].join(";")).await;
 
         let config = StoreConfig::Postgres(database.config());
         let stores = open::open(&config, BootId::generate(at(0)), sealer()).await.unwrap();

@@ -1,0 +1,162 @@
+//! WeChat cannot be reached: nothing has left, so the message waits, uncounted, until the line is back or its time is over.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use wxgate::domain::clock::Clock;
+use wxgate::domain::secret::Secret;
+use wxgate::domain::token::AccessToken;
+use wxgate::sandbox::DEMO_APP_ID;
+
+use super::upstream_wechat::{Line, RawWechat, TOKEN, keeps_no_secret, tells_no_secret};
+use crate::harness::{Setup, TestApp};
+
+/// What a server does with a client that wants to speak TLS.
+#[derive(Clone)]
+enum Tls {
+    /// With a certificate that nobody vouches for.
+    SelfSigned(Arc<ServerConfig>),
+    Garbage,
+    Close,
+    Reset,
+    Silence,
+}
+
+/// A server for `https`; → its URL, and everything that it was sent in clear.
+async fn tls_server(kind: Tls) -> (String, Arc<Mutex<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let ears = heard.clone();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(greet(kind.clone(), stream, ears.clone()));
+        }
+    });
+    (format!("https://localhost:{port}"), heard)
+}
+
+async fn greet(kind: Tls, mut stream: TcpStream, ears: Arc<Mutex<Vec<u8>>>) {
+    if let Tls::SelfSigned(config) = kind {
+        // A client that trusts nobody ends the handshake; one that did not would be heard here.
+        if let Ok(mut tls) = TlsAcceptor::from(config).accept(stream).await {
+            let mut bytes = Vec::new();
+            let _ = tls.read_to_end(&mut bytes).await;
+            ears.lock().unwrap().extend_from_slice(&bytes);
+        }
+        return;
+    }
+    let mut hello = [0; 4096];
+    let count = stream.read(&mut hello).await.unwrap_or(0);
+    ears.lock().unwrap().extend_from_slice(&hello[..count]);
+    match kind {
+        Tls::Garbage => {
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\nthis is not TLS").await;
+        }
+        Tls::Reset => stream.set_zero_linger().unwrap(),
+        Tls::Silence => std::future::pending().await,
+        Tls::Close | Tls::SelfSigned(_) => {}
+    }
+}
+
+fn self_signed(names: &[&str], is_expired: bool) -> Tls {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = rcgen::CertificateParams::new(names).unwrap();
+    if is_expired {
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    }
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap().der().clone();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let ring = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(ring).with_safe_default_protocol_versions().unwrap();
+    Tls::SelfSigned(Arc::new(config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap()))
+}
+
+/// A gateway that has a token for this WeChat already.
+async fn gateway_with_token(base_url: &str) -> TestApp {
+    let head = "wechat.connect_timeout = \"300ms\"\n".to_owned();
+    let app =
+        TestApp::start_with(Setup { account: format!("base_url = \"{base_url}\""), head, ..Setup::default() }).await;
+    let now = app.clock.now();
+    let token = AccessToken {
+        token: Secret::new(TOKEN),
+        generation: 1,
+        fetched_at: now,
+        expires_at: now.plus(Duration::from_secs(7_200)),
+        forced_at: None,
+        forced_today: 0,
+    };
+    assert!(app.app.stores().tokens.keep("shop", DEMO_APP_ID, &token).await.unwrap());
+    app
+}
+
+#[tokio::test]
+async fn what_never_left_waits_uncounted() {
+    let closed = Line::closed();
+    let mut places = vec![
+        ("a refused connection", closed.url(), Arc::default()),
+        ("a name that does not exist", "http://no-such-host.invalid".to_owned(), Arc::default()),
+    ];
+    for (name, kind) in [
+        ("a certificate that nobody vouches for", self_signed(&["localhost"], false)),
+        ("a certificate of another name", self_signed(&["elsewhere.example"], false)),
+        ("an expired certificate", self_signed(&["localhost"], true)),
+        ("garbage in the handshake", Tls::Garbage),
+        ("an end in the handshake", Tls::Close),
+        ("a reset in the handshake", Tls::Reset),
+        ("silence in the handshake", Tls::Silence),
+    ] {
+        let (url, heard) = tls_server(kind).await;
+        places.push((name, url, heard));
+    }
+    for (name, url, heard) in places {
+        let app = gateway_with_token(&url).await;
+        let id = app.send_async("oWAITS").await.field("message_id");
+        // More often than a message may be tried.
+        for _ in 0..7 {
+            app.run_until_idle().await;
+            app.advance(Duration::from_secs(70)).await;
+        }
+        let message = app.message(&id).await;
+        assert_eq!(
+            (message["state"].as_str(), message["state_reason"].as_str()),
+            (Some("queued"), Some("not_connected")),
+            "{name}: {message}"
+        );
+        let attempts = message["attempts"].as_array().unwrap();
+        assert_eq!(attempts.len(), 7, "{name}: {message}");
+        for attempt in attempts {
+            assert_eq!(attempt["outcome"], "not_sent", "{name}: {attempt}");
+            assert!(attempt["errmsg"].as_str().unwrap().starts_with("not connected: "), "{name}: {attempt}");
+        }
+        let heard = String::from_utf8_lossy(&heard.lock().unwrap()).into_owned();
+        assert!(!heard.contains("POST") && !heard.contains("oWAITS"), "{name}: {heard}");
+        tells_no_secret(&format!("{message}{heard}"));
+        keeps_no_secret(&app);
+        app.advance(Duration::from_secs(24 * 3_600)).await;
+        app.tick().await;
+        assert_eq!(app.state_of(&id).await, "expired", "{name}: nothing left, so there is no doubt");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_who_waits_while_wechat_is_away_gets_202_and_the_message_goes_out_when_it_is_back() {
+    let mut line = Line::closed();
+    let app = gateway_with_token(&line.url()).await;
+    let reply =
+        app.post("/send-template").header("prefer", "wait=1").json(&crate::harness::order_notice("oBACK")).send().await;
+    assert_eq!((reply.status, reply.field("state").as_str()), (202, "queued"), "{}", reply.text);
+    let wechat: RawWechat = line.open();
+    app.advance(Duration::from_secs(30)).await;
+    app.run_until_idle().await;
+    let message = app.message(&reply.field("message_id")).await;
+    assert_eq!(message["state"], "sent", "{message}");
+    assert_eq!(wechat.sends().len(), 1);
+}
