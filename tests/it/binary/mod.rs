@@ -2,5 +2,7 @@
 
 mod crash;
 mod logs;
+mod nodes;
+mod postgres;
 mod process;
 mod shutdown;

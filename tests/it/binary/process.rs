@@ -35,6 +35,16 @@ impl Place {
     /// A sandbox with receipts of its own accord, and a configuration for the gateway.
     pub(super) async fn prepare(extra: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let storage = format!("storage.url = \"sqlite://{}\"", folder.path().join("wxgate.db").display());
+        Self::prepare_with(folder, &storage, extra).await
+    }
+
+    /// The same with another store: `storage` and what it needs, in TOML.
+    pub(super) async fn prepare_in(storage: &str, extra: &str) -> Self {
+        Self::prepare_with(tempfile::tempdir().unwrap(), storage, extra).await
+    }
+
+    async fn prepare_with(folder: tempfile::TempDir, storage: &str, extra: &str) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let wechat = format!("http://{}", listener.local_addr().unwrap());
         let port = free_port();
@@ -48,7 +58,7 @@ impl Place {
         let secret = "ab".repeat(32);
         let text = format!(
             r#"
-storage.url = "sqlite://{}"
+{storage}
 wechat.base_url = "{wechat}"
 telemetry = {{ log = "json", level = "info" }}
 clients.tests = {{ key_sha256 = "{}", scopes = ["send", "read", "token", "admin"] }}
@@ -62,7 +72,6 @@ app_secret = "demo-secret"
 token = "{CALLBACK_TOKEN}"
 encoding_aes_key = "{AES_KEY}"
 "#,
-            folder.path().join("wxgate.db").display(),
             hex::encode(Sha256::digest(secret.as_bytes())),
         );
         std::fs::write(folder.path().join("wxgate.toml"), text).unwrap();
@@ -75,12 +84,22 @@ encoding_aes_key = "{AES_KEY}"
 
     /// Starts the program and waits until it answers.
     pub(super) async fn start(&self) -> Program {
+        self.start_on(self.port).await
+    }
+
+    /// A further node, beside the first.
+    pub(super) async fn start_beside(&self) -> Program {
+        self.start_on(free_port()).await
+    }
+
+    async fn start_on(&self, port: u16) -> Program {
         let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
-        let child =
-            command(&self.config()).arg("serve").stdout(Stdio::null()).stderr(log).spawn().expect("the program starts");
+        let mut serve = command(&self.config());
+        serve.arg("serve").env("WXGATE__SERVER__LISTEN", format!("127.0.0.1:{port}"));
+        let child = serve.stdout(Stdio::null()).stderr(log).spawn().expect("the program starts");
         let program = Program {
             child,
-            url: format!("http://127.0.0.1:{}", self.port),
+            url: format!("http://127.0.0.1:{port}"),
             key: format!("wxg_tests_{}", self.secret),
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
         };

@@ -30,6 +30,8 @@ pub(crate) struct Setup {
     pub(crate) config: String,
     pub(crate) mode: &'static str,
     pub(crate) account: String,
+    /// `storage` and what it needs, in TOML, instead of a SQLite file in the folder.
+    pub(crate) storage: Option<String>,
     /// A store to open again, as after a restart.
     pub(crate) folder: Option<Arc<tempfile::TempDir>>,
     pub(crate) world: Option<World>,
@@ -37,7 +39,8 @@ pub(crate) struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { config: String::new(), mode: "safe", account: String::new(), folder: None, world: None }
+        let (config, account) = (String::new(), String::new());
+        Self { config, mode: "safe", account, storage: None, folder: None, world: None }
     }
 }
 
@@ -77,7 +80,8 @@ impl TestApp {
         let mut target = CallbackTarget::safe(&format!("{url}/wechat/shop"), CALLBACK_TOKEN, AES_KEY);
         target.mode = mode_of(setup.mode);
         assert!(world.sandbox.set_callback_target(None, Some(target)));
-        let config = config_text(&folder.path().join("wxgate.db"), &world.sandbox_url, setup.mode, &setup.account);
+        let file = || format!("storage.url = \"sqlite://{}\"", folder.path().join("wxgate.db").display());
+        let config = config_text(&setup.storage.unwrap_or_else(file), &world.sandbox_url, setup.mode, &setup.account);
         let path = folder.path().join("wxgate.toml");
         std::fs::write(&path, config + &setup.config).unwrap();
         let config = Config::load(Some(&path), std::iter::empty()).unwrap();
@@ -242,10 +246,10 @@ fn mode_of(text: &str) -> wxgate::domain::account::CallbackMode {
     }
 }
 
-fn config_text(database: &std::path::Path, wechat: &str, mode: &str, account: &str) -> String {
+fn config_text(storage: &str, wechat: &str, mode: &str, account: &str) -> String {
     format!(
         r#"
-storage.url = "sqlite://{}"
+{storage}
 wechat.base_url = "{wechat}"
 telemetry.log = "text"
 
@@ -260,7 +264,6 @@ replies.subscribe = "欢迎"
 replies.keywords = {{ "help" = "How can we help?" }}
 replies.default = "收到"
 {account}
-"#,
-        database.display()
+"#
     )
 }
