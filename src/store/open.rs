@@ -34,6 +34,21 @@ pub async fn migrate(config: &StoreConfig) -> Result<(usize, usize), Error> {
     }
 }
 
+/// What is there, in a sentence, without changing anything. Of a file only whether it exists: its disk is another matter.
+pub async fn inspect(config: &StoreConfig) -> Result<String, Error> {
+    match config {
+        StoreConfig::Sqlite(config) => Ok(format!(
+            "{} {}",
+            config.path.display(),
+            match config.path.exists() {
+                true => "is there",
+                false => "will be made",
+            }
+        )),
+        StoreConfig::Postgres(config) => super::postgres::inspect(config).await,
+    }
+}
+
 /// The shared tokens, through a link that other doors may use too.
 pub fn share_tokens(link: &Link, sealer: Sealer) -> Arc<dyn SharedTokens> {
     Arc::new(RedisTokens::new(link.clone(), sealer))

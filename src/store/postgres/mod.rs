@@ -24,6 +24,7 @@ mod messages;
 mod nodes;
 mod open;
 mod outbox;
+mod own;
 mod presence;
 mod queue;
 mod readers;
@@ -43,9 +44,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use open::{migrate, open, open_for_tools};
+pub use open::{inspect, migrate, open, open_for_tools};
 
 use self::nodes::Nodes;
+use self::own::Own;
 use self::presence::Presence;
 use self::readers::Readers;
 use self::writer::Writer;
@@ -60,6 +62,8 @@ struct Postgres {
     figures: Arc<Figures>,
     /// Who we are in `lease_boot`.
     boot: String,
+    /// Messages lent to the tasks that accepted them, and not settled yet.
+    own: Own,
     /// Those who serve, when we do.
     nodes: Option<Arc<Nodes>>,
     presence: Option<Presence>,

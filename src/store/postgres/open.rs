@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::connect::Endpoint;
 use super::link::Dialer;
 use super::nodes::Nodes;
+use super::own::Own;
 use super::presence::Presence;
 use super::readers::Readers;
 use super::writer::Writer;
@@ -25,7 +26,17 @@ pub async fn open(config: &PostgresConfig, boot: BootId, sealer: Sealer) -> Resu
     let dialer = Dialer { endpoint, nodes: Some(nodes.clone()) };
     let (writer, readers, figures) = start(config, dialer).await?;
     let boot = boot.to_string();
-    Ok(Postgres { writer, readers, figures, boot, nodes: Some(nodes), presence: Some(presence), sealer }.into_stores())
+    Ok(Postgres {
+        writer,
+        readers,
+        figures,
+        boot,
+        own: Own::default(),
+        nodes: Some(nodes),
+        presence: Some(presence),
+        sealer,
+    }
+    .into_stores())
 }
 
 /// Opens the database beside the nodes that may be serving it: for the command line. Messages cannot be changed through it,
@@ -35,13 +46,29 @@ pub async fn open_for_tools(config: &PostgresConfig, sealer: Sealer) -> Result<S
     bring_up(&endpoint).await?;
     let (writer, readers, figures) = start(config, Dialer { endpoint, nodes: None }).await?;
     let boot = BootId::generate(Timestamp::default()).to_string();
-    Ok(Postgres { writer, readers, figures, boot, nodes: None, presence: None, sealer }.into_stores())
+    Ok(Postgres { writer, readers, figures, boot, own: Own::default(), nodes: None, presence: None, sealer }
+        .into_stores())
 }
 
 /// Runs missing migrations → the schema versions before and after. Nodes may be serving meanwhile: see [`schema`].
 pub async fn migrate(config: &PostgresConfig) -> Result<(usize, usize), Error> {
     let before = bring_up(&Endpoint::new(config)?).await?;
     Ok((before, schema::LATEST))
+}
+
+/// The server, and how far the tables are.
+pub async fn inspect(config: &PostgresConfig) -> Result<String, Error> {
+    let client = Endpoint::new(config)?.connect("wxgate doctor").await?;
+    schema::check_encoding(&client).await?;
+    let version = schema::version(&client).await?;
+    schema::check_rights(&client, version).await?;
+    let server: String = client.query_one("SHOW server_version", &[]).await?.try_get(0)?;
+    let tables = match version {
+        schema::LATEST => format!("its tables are up to date (schema {version})"),
+        0 => "its tables will be made at the first start, or by `wxgate migrate`".to_owned(),
+        _ => format!("its tables will be brought from schema {version} to {} at the next start", schema::LATEST),
+    };
+    Ok(format!("PostgreSQL {server} answers; {tables}"))
 }
 
 async fn bring_up(endpoint: &Endpoint) -> Result<usize, Error> {

@@ -18,7 +18,13 @@ use crate::store::{Accepted, Error, Outbox, bounds, history};
 #[async_trait]
 impl Outbox for Postgres {
     async fn accept(&self, message: NewMessage, first_lease: Option<Duration>) -> Result<Accepted, Error> {
-        self.writer.try_run(Accept { message, first_lease, boot: self.boot.clone() }).await
+        let own = first_lease.map(|_| message.id);
+        self.own.extend(own);
+        let accepted = self.writer.try_run(Accept { message, first_lease, boot: self.boot.clone() }).await;
+        if !matches!(accepted, Ok(Accepted::New)) {
+            own.iter().for_each(|id| self.own.remove(*id));
+        }
+        accepted
     }
 
     async fn known(&self, key: &IdempotencyKey) -> Result<Option<Accepted>, Error> {

@@ -36,7 +36,11 @@ impl Queue for Postgres {
     }
 
     async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<Settled, Error> {
-        self.writer.run(Settle { lease, settlement, now }).await
+        let id = lease.message_id;
+        let is_own = self.own.contains(id);
+        let settled = self.writer.run(Settle { lease, settlement, now, is_own }).await?;
+        self.own.remove(id);
+        Ok(settled)
     }
 
     async fn rescue(

@@ -58,7 +58,19 @@ pub(super) async fn upgrade(client: &mut Client) -> Result<usize, Error> {
     Ok(before)
 }
 
-async fn check_encoding(client: &Client) -> Result<(), Error> {
+/// Who has to make tables may do so.
+pub(super) async fn check_rights(client: &Client, version: usize) -> Result<(), Error> {
+    let row = client.query_one("SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)", &[]).await?;
+    if version == LATEST || row.try_get(0)? {
+        return Ok(());
+    }
+    Err(unavailable(
+        "the user of storage.url may not make the tables: let it own the database, or GRANT it CREATE on the schema",
+    ))
+}
+
+/// Text of any language has to fit.
+pub(super) async fn check_encoding(client: &Client) -> Result<(), Error> {
     let encoding: String = client.query_one("SHOW server_encoding", &[]).await?.try_get(0)?;
     if encoding == "UTF8" {
         return Ok(());

@@ -20,6 +20,8 @@ pub(super) struct Settle {
     pub(super) lease: Lease,
     pub(super) settlement: Settlement,
     pub(super) now: Timestamp,
+    /// It was lent to the task that accepted it: nobody on another node waits for it.
+    pub(super) is_own: bool,
 }
 
 /// A row that a lease may end.
@@ -47,7 +49,7 @@ impl Command for Settle {
         if let Some(kept) = kept {
             receipts::use_up(unit, &lease.account, &kept, lease.message_id).await?;
         }
-        self.tell(unit, &held, &settled);
+        self.tell(unit, &settled);
         Ok(settled)
     }
 }
@@ -121,16 +123,15 @@ impl Settle {
         read_settled(&row.ok_or_else(|| unavailable("the row of a lease is gone"))?, true)
     }
 
-    /// Whom it may concern on other nodes. What the accepting task itself has leased, nobody else waits for.
-    fn tell(&self, unit: &Unit<'_>, held: &Held, settled: &Settled) {
-        let is_first = self.lease.generation == 1 && held.leased_at == self.lease.created_at;
+    /// Whom it may concern on other nodes.
+    fn tell(&self, unit: &Unit<'_>, settled: &Settled) {
         match &self.settlement.next {
             Next::Queued { due_at, .. } if settled.state == State::Queued => {
                 if *due_at <= self.now {
                     unit.is_due();
                 }
             }
-            _ if !is_first => unit.ended(self.lease.message_id),
+            _ if !self.is_own => unit.ended(self.lease.message_id),
             _ => {}
         }
     }

@@ -41,6 +41,11 @@ impl Place {
         place
     }
 
+    /// The same with another store: `storage` and what it needs, in TOML.
+    pub(crate) async fn prepare_in(storage: &str, extra: &str) -> Self {
+        Self::prepare(&format!("{storage}\n{extra}")).await
+    }
+
     /// One gateway more, with a folder and a port of its own. Callbacks go where they went. `extra` wins over the file of its own
     /// that it is given to keep its messages in.
     pub(crate) fn beside(sandbox: Sandbox, wechat: &str, extra: &str) -> Self {
@@ -77,12 +82,22 @@ encoding_aes_key = "{AES_KEY}"
 
     /// Starts the program and waits until it answers.
     pub(crate) async fn start(&self) -> Program {
+        self.start_on(self.port).await
+    }
+
+    /// A further node, beside the first.
+    pub(crate) async fn start_beside(&self) -> Program {
+        self.start_on(free_port()).await
+    }
+
+    async fn start_on(&self, port: u16) -> Program {
         let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
-        let child =
-            command(&self.config()).arg("serve").stdout(Stdio::null()).stderr(log).spawn().expect("the program starts");
+        let mut serve = command(&self.config());
+        serve.arg("serve").env("WXGATE__SERVER__LISTEN", format!("127.0.0.1:{port}"));
+        let child = serve.stdout(Stdio::null()).stderr(log).spawn().expect("the program starts");
         let program = Program {
             child,
-            url: format!("http://127.0.0.1:{}", self.port),
+            url: format!("http://127.0.0.1:{port}"),
             key: format!("wxg_tests_{}", self.secret),
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
         };

@@ -27,8 +27,8 @@ use wxgate::worker::Step;
 
 pub(crate) const CALLBACK_TOKEN: &str = "demotoken";
 pub(crate) const AES_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
-/// Configuration without limits.
-pub(crate) const UNLIMITED: &str = "\n[limits]\nopenid.rate = 0\nidentical.rate = 0\n";
+/// What tests run with that say nothing about limits: one person gets more than a person should.
+const UNLIMITED: &str = "\n[limits]\nopenid.rate = 0\nidentical.rate = 0\n";
 /// A Saturday morning in Beijing.
 const START: Timestamp = Timestamp::from_seconds(1_767_400_000);
 
@@ -40,6 +40,8 @@ pub(crate) struct Setup {
     pub(crate) head: String,
     pub(crate) mode: &'static str,
     pub(crate) account: String,
+    /// `storage` and what it needs, in TOML, instead of a SQLite file in the folder.
+    pub(crate) storage: Option<String>,
     /// A store to open again, as after a restart.
     pub(crate) folder: Option<Arc<tempfile::TempDir>>,
     pub(crate) world: Option<World>,
@@ -52,6 +54,7 @@ impl Default for Setup {
             head: String::new(),
             mode: "safe",
             account: String::new(),
+            storage: None,
             folder: None,
             world: None,
         }
@@ -83,11 +86,6 @@ impl TestApp {
         Self::start_with(Setup::default()).await
     }
 
-    /// Where one person gets more than a person should.
-    pub(crate) async fn unlimited() -> Self {
-        Self::start_with(Setup { config: UNLIMITED.to_owned(), ..Setup::default() }).await
-    }
-
     pub(crate) async fn start_with(setup: Setup) -> Self {
         let folder = setup.folder.unwrap_or_else(|| Arc::new(tempfile::tempdir().unwrap()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -99,9 +97,11 @@ impl TestApp {
         let mut target = CallbackTarget::safe(&format!("{url}/wechat/shop"), CALLBACK_TOKEN, AES_KEY);
         target.mode = mode_of(setup.mode);
         assert!(world.sandbox.set_callback_target(None, Some(target)));
-        let config = config_text(&folder.path().join("wxgate.db"), &world.sandbox_url, setup.mode, &setup.account);
+        let file = || format!("storage.url = \"sqlite://{}\"", folder.path().join("wxgate.db").display());
+        let config = config_text(&setup.storage.unwrap_or_else(file), &world.sandbox_url, setup.mode, &setup.account);
         let path = folder.path().join("wxgate.toml");
-        std::fs::write(&path, setup.head + &config + &setup.config).unwrap();
+        let limits = if setup.config.contains("[limits]") { "" } else { UNLIMITED };
+        std::fs::write(&path, setup.head + &config + &setup.config + limits).unwrap();
         let config = Config::load(Some(&path), std::iter::empty()).unwrap();
         let server = config.server.clone();
         let clock: Arc<dyn Clock> = world.clock.clone();
@@ -268,10 +268,10 @@ fn mode_of(text: &str) -> wxgate::domain::account::CallbackMode {
     }
 }
 
-fn config_text(database: &std::path::Path, wechat: &str, mode: &str, account: &str) -> String {
+fn config_text(storage: &str, wechat: &str, mode: &str, account: &str) -> String {
     format!(
         r#"
-storage.url = "sqlite://{}"
+{storage}
 wechat.base_url = "{wechat}"
 telemetry.log = "text"
 
@@ -286,7 +286,6 @@ replies.subscribe = "欢迎"
 replies.keywords = {{ "help" = "How can we help?" }}
 replies.default = "收到"
 {account}
-"#,
-        database.display()
+"#
     )
 }

@@ -121,6 +121,12 @@ impl Database {
         client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
     }
 
+    /// `[storage]` and the key that it needs, as lines of TOML.
+    pub(crate) fn toml(&self) -> String {
+        let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+        format!("storage.url = \"{}\"\nsecrets.key = \"{key}\"", self.url())
+    }
+
     pub(crate) fn config(&self) -> PostgresConfig {
         let node = "127.0.0.1:8080".to_owned();
         PostgresConfig { url: Secret::new(self.url()), tls: Tls::Prefer, ca_file: None, pool_size: 4, node }

@@ -1,6 +1,6 @@
 //! The contract of each door, once for every backend.
 
-mod backend;
+pub(crate) mod backend;
 mod batches;
 mod build;
 mod counts;
