@@ -15,8 +15,8 @@ use super::super::build::{HOLD, at, shop};
 async fn migrate_tells_the_versions_and_does_nothing_twice() {
     let database = Database::create().await;
     let config = StoreConfig::Postgres(database.config());
-    assert_eq!(open::migrate(&config).await.unwrap(), (0, 1));
-    assert_eq!(open::migrate(&config).await.unwrap(), (1, 1));
+    assert_eq!(open::migrate(&config).await.unwrap(), (0, 2));
+    assert_eq!(open::migrate(&config).await.unwrap(), (2, 2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -30,7 +30,7 @@ async fn nodes_that_start_together_migrate_once() {
     for opened in join_all(opens).await {
         opened.unwrap().unwrap().close().await;
     }
-    assert_eq!(database.column::<i64>("SELECT version FROM schema_version").await, [1]);
+    assert_eq!(database.column::<i64>("SELECT version FROM schema_version").await, [1, 2]);
 }
 
 #[tokio::test]
