@@ -10,6 +10,9 @@ use url::Url;
 use super::read::Section;
 use crate::domain::secret::Secret;
 
+/// No volume has that much to spare.
+const MOST_FREE: u64 = 1 << 50;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreConfig {
     Sqlite(SqliteConfig),
@@ -18,6 +21,15 @@ pub enum StoreConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqliteConfig {
     pub path: PathBuf,
+    /// Free space on its volume below which nothing is accepted; 0: nothing is refused, and no reserve is kept.
+    pub min_free_bytes: u64,
+}
+
+impl SqliteConfig {
+    /// The file, whatever room its volume has.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), min_free_bytes: 0 }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +62,8 @@ impl std::fmt::Debug for SealKey {
 impl StoreConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         let path = section.needed("url", |section, key| section.parsed(key, parse_sqlite_url));
-        Self::Sqlite(SqliteConfig { path: path.unwrap_or_default() })
+        let min_free_bytes = u64::try_from(section.size("min_free", 0..=MOST_FREE)).unwrap_or(MOST_FREE);
+        Self::Sqlite(SqliteConfig { path: path.unwrap_or_default(), min_free_bytes })
     }
 }
 
@@ -99,7 +112,7 @@ pub(super) fn without_password(mut url: Url) -> Url {
 
 impl SecretsConfig {
     pub(super) fn read(section: &mut Section<'_>, store: &StoreConfig) -> Self {
-        let StoreConfig::Sqlite(SqliteConfig { path }) = store;
+        let StoreConfig::Sqlite(SqliteConfig { path, .. }) = store;
         let mut beside = path.clone().into_os_string();
         beside.push(".key");
         let Some(text) = section.secret("key") else {

@@ -299,7 +299,11 @@ impl Dispatch {
                 }
                 Err(error) => {
                     tries = tries.saturating_add(1);
-                    tracing::warn!(message.id = %id, %error, tries, "the result of an attempt waits for the store");
+                    if error.is_said() {
+                        tracing::debug!(message.id = %id, %error, tries, "the result of an attempt waits for the store");
+                    } else {
+                        tracing::warn!(message.id = %id, %error, tries, "the result of an attempt waits for the store");
+                    }
                     tokio::time::sleep(SETTLE_PAUSE.delay(tries, rand::random())).await;
                 }
             }

@@ -38,6 +38,8 @@ struct Families {
     queue_depth: IntGaugeVec,
     oldest_ready: Gauge,
     unmatched_receipts: IntGauge,
+    /// Without a series where the store has no volume of its own.
+    storage_free: IntGaugeVec,
     accept_to_attempt: Histogram,
     wechat_requests: IntCounterVec,
     wechat_duration: HistogramVec,
@@ -64,6 +66,8 @@ pub struct Scrape {
     /// `None`: not known now; the old figure stays.
     pub oldest_ready: Option<Duration>,
     pub unmatched_receipts: Option<u64>,
+    /// `None`: the store has no volume of its own.
+    pub storage_free_bytes: Option<u64>,
     /// Account, seconds until its token expires (0: none).
     pub tokens: Vec<(String, f64)>,
 }
@@ -98,6 +102,11 @@ impl Metrics {
             oldest_ready: made
                 .float("wxgate_queue_oldest_ready_seconds", "How long the oldest due message has been due."),
             unmatched_receipts: made.gauge("wxgate_receipts_unmatched", "Receipts that no message has claimed."),
+            storage_free: made.gauges(
+                "wxgate_storage_free_bytes",
+                "Free space on the volume of the database; below storage.min_free sends are refused.",
+                &[],
+            ),
             accept_to_attempt: made.time("wxgate_accept_to_attempt_seconds", "From accept to the first attempt."),
             wechat_requests: made.counters(
                 "wxgate_wechat_requests_total",
@@ -214,6 +223,9 @@ impl Metrics {
         }
         if let Some(count) = scrape.unmatched_receipts {
             families.unmatched_receipts.set(clamp(count));
+        }
+        if let Some(bytes) = scrape.storage_free_bytes {
+            families.storage_free.with_label_values(&[] as &[&str]).set(clamp(bytes));
         }
         for (account, seconds) in &scrape.tokens {
             families.token_expires_in.with_label_values(&[account]).set(*seconds);
@@ -369,6 +381,7 @@ mod tests {
             unaccounted: 1,
             oldest_ready: Some(Duration::from_millis(1500)),
             unmatched_receipts: Some(4),
+            storage_free_bytes: Some(1 << 30),
             tokens: vec![("shop".to_owned(), 7000.0)],
         });
         for line in [
@@ -387,6 +400,7 @@ mod tests {
             "wxgate_queue_depth{lane=\"bulk\"} 7",
             "wxgate_queue_oldest_ready_seconds 1.5",
             "wxgate_receipts_unmatched 4",
+            "wxgate_storage_free_bytes 1073741824",
             "wxgate_token_expires_in_seconds{account=\"shop\"} 7000",
             "process_start_time_seconds 1700000000.5",
             "wxgate_build_info{version=",

@@ -67,6 +67,10 @@ impl Worker {
             let pause = match self.step().await {
                 Ok(Step::Started(_)) => continue,
                 Ok(Step::Idle { pause }) => pause,
+                Err(error) if error.is_said() => {
+                    tracing::debug!(%error, "the queue cannot be read");
+                    STORE_PAUSE
+                }
                 Err(error) => {
                     tracing::error!(%error, "the queue cannot be read");
                     STORE_PAUSE

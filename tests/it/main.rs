@@ -6,5 +6,6 @@ mod binary;
 mod callback;
 mod delivery;
 mod docs;
+mod faults;
 mod harness;
 mod store;

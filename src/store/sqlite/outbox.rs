@@ -18,7 +18,13 @@ use crate::store::{Accepted, Error, Outbox};
 impl Outbox for Sqlite {
     async fn accept(&self, message: NewMessage, first_lease: Option<Duration>) -> Result<Accepted, Error> {
         let boot: Arc<str> = self.boot.as_str().into();
-        self.writer.try_run(move |unit| accept(unit, &message, first_lease, &boot)).await
+        // Refused as a result, not as an error: that would roll back the results of attempts in the same transaction.
+        self.writer
+            .try_run(move |unit| match unit.shortage {
+                None => accept(unit, &message, first_lease, &boot).map(Ok),
+                Some(shortage) => Ok(known(unit, &message)?.ok_or_else(|| shortage.clone())),
+            })
+            .await?
     }
 
     async fn forget_keys(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {
@@ -54,6 +60,15 @@ fn claim(unit: &Unit<'_>, key: &IdempotencyKey, message: &NewMessage) -> Result<
     if insert.execute(row)? == 1 {
         return Ok(None);
     }
+    look_up(unit, key)
+}
+
+/// What became of the key before, if it came before.
+fn known(unit: &Unit<'_>, message: &NewMessage) -> Result<Option<Accepted>, Error> {
+    message.idempotency.as_ref().map_or(Ok(None), |key| look_up(unit, key))
+}
+
+fn look_up(unit: &Unit<'_>, key: &IdempotencyKey) -> Result<Option<Accepted>, Error> {
     let mut select = unit.tx.prepare_cached(
         "SELECT key, body_hash, message_id FROM idempotency WHERE client = ?1 AND endpoint = ?2 AND key = ?3",
     )?;

@@ -28,6 +28,8 @@ const START: Timestamp = Timestamp::from_seconds(1_767_400_000);
 pub(crate) struct Setup {
     /// TOML behind the harness's own: settings of sections that the harness does not open, or dotted keys.
     pub(crate) config: String,
+    /// Settings from the environment, for the sections that the harness opens itself.
+    pub(crate) env: Vec<(&'static str, &'static str)>,
     pub(crate) mode: &'static str,
     pub(crate) account: String,
     /// A store to open again, as after a restart.
@@ -37,7 +39,7 @@ pub(crate) struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { config: String::new(), mode: "safe", account: String::new(), folder: None, world: None }
+        Self { config: String::new(), env: Vec::new(), mode: "safe", account: String::new(), folder: None, world: None }
     }
 }
 
@@ -80,7 +82,9 @@ impl TestApp {
         let config = config_text(&folder.path().join("wxgate.db"), &world.sandbox_url, setup.mode, &setup.account);
         let path = folder.path().join("wxgate.toml");
         std::fs::write(&path, config + &setup.config).unwrap();
-        let config = Config::load(Some(&path), std::iter::empty()).unwrap();
+        let config =
+            Config::load(Some(&path), setup.env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+                .unwrap();
         let server = config.server.clone();
         let clock: Arc<dyn Clock> = world.clock.clone();
         let app = Arc::new(App::build(config, clock).await.unwrap());

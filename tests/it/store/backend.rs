@@ -24,7 +24,7 @@ impl Backend {
     pub(crate) async fn open(self) -> House {
         let folder = tempfile::tempdir().unwrap();
         let config = match self {
-            Self::Sqlite => StoreConfig::Sqlite(SqliteConfig { path: folder.path().join("data/wxgate.db") }),
+            Self::Sqlite => StoreConfig::Sqlite(SqliteConfig::at(folder.path().join("data/wxgate.db"))),
         };
         let stores = open::open(&config, BootId::generate(at(0)), sealer()).await.unwrap();
         House { stores, config, _folder: folder }

@@ -1,0 +1,4 @@
+//! What goes wrong around a gateway, and what it does about it.
+
+mod host_disk;
+mod host_lock;
