@@ -22,6 +22,7 @@ use crate::services::accept::Accept;
 use crate::services::access::{Access, KeyRequest};
 use crate::services::accounts::Accounts;
 use crate::services::breaker::Breakers;
+use crate::services::clock_watch::ClockWatch;
 use crate::services::dispatch::{Dispatch, Running};
 use crate::services::health::Health;
 use crate::services::outcomes::Outcomes;
@@ -119,6 +120,7 @@ impl App {
             slots: slots.clone(),
             tasks: tasks.clone(),
             clock: clock.clone(),
+            watch: ClockWatch::new(stores.queue.clone(), outcomes.clone(), clock.clone()),
             hold: config.queue.lease,
             turns: Arc::default(),
         };

@@ -5,14 +5,21 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Steady, Timestamp};
 
 /// The breakers of all accounts. Cheap to clone.
 #[derive(Clone)]
 pub struct Breakers {
     failures_to_open: u32,
     pause: Duration,
-    lines: Arc<Mutex<HashMap<Arc<str>, Line>>>,
+    lines: Arc<Mutex<Lines>>,
+}
+
+/// Their dates are steady ones: a clock that is set back by hours must not keep a line shut for hours.
+#[derive(Default)]
+struct Lines {
+    steady: Steady,
+    by_account: HashMap<Arc<str>, Line>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,9 +34,9 @@ struct Line {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permit {
     Go,
-    /// Not before this.
+    /// Not before this is over.
     Wait {
-        until: Timestamp,
+        pause: Duration,
     },
 }
 
@@ -41,14 +48,15 @@ impl Breakers {
     /// Closed: go. Open: wait. Its time over: one probe goes, the others wait for what it finds.
     pub fn permit(&self, account: &Arc<str>, now: Timestamp) -> Permit {
         let mut lines = self.lines();
-        let Some(line) = lines.get_mut(account) else { return Permit::Go };
+        let now = lines.steady.at(now);
+        let Some(line) = lines.by_account.get_mut(account) else { return Permit::Go };
         let Some(open_until) = line.open_until else { return Permit::Go };
         if now < open_until {
-            return Permit::Wait { until: open_until };
+            return Permit::Wait { pause: open_until.since(now) };
         }
         match line.probing_since {
             // A probe that never reported (its task died) must not keep the line shut.
-            Some(since) if now < since.plus(self.pause) => Permit::Wait { until: now.plus(self.pause / 4) },
+            Some(since) if now < since.plus(self.pause) => Permit::Wait { pause: self.pause / 4 },
             _ => {
                 line.probing_since = Some(now);
                 Permit::Go
@@ -59,7 +67,7 @@ impl Breakers {
     /// WeChat answered (anything).
     pub fn succeeded(&self, account: &Arc<str>) {
         let mut lines = self.lines();
-        let Some(line) = lines.get_mut(account) else { return };
+        let Some(line) = lines.by_account.get_mut(account) else { return };
         if line.open_until.is_some() {
             tracing::info!(account.id = %account, "WeChat answers again: sending resumes");
         }
@@ -69,7 +77,8 @@ impl Breakers {
     /// No connection, or no usable answer.
     pub fn failed(&self, account: &Arc<str>, now: Timestamp) {
         let mut lines = self.lines();
-        let line = lines.entry(account.clone()).or_default();
+        let now = lines.steady.at(now);
+        let line = lines.by_account.entry(account.clone()).or_default();
         line.failures_in_a_row = line.failures_in_a_row.saturating_add(1);
         let was_probe = line.probing_since.take().is_some();
         let still_open = line.open_until.is_some_and(|until| now < until);
@@ -90,8 +99,9 @@ impl Breakers {
     /// How many messages of the account may be taken up now: none while its line is open or being probed, one to probe.
     /// Asks only; `permit` decides.
     pub fn room(&self, account: &Arc<str>, now: Timestamp) -> usize {
-        let lines = self.lines();
-        let Some(Line { open_until: Some(open_until), probing_since, .. }) = lines.get(account) else {
+        let mut lines = self.lines();
+        let now = lines.steady.at(now);
+        let Some(Line { open_until: Some(open_until), probing_since, .. }) = lines.by_account.get(account) else {
             return usize::MAX;
         };
         let is_probing = probing_since.is_some_and(|since| now < since.plus(self.pause));
@@ -100,10 +110,10 @@ impl Breakers {
 
     /// How many failures came in a row: the pace of retries follows it.
     pub fn failures(&self, account: &Arc<str>) -> u32 {
-        self.lines().get(account).map_or(0, |line| line.failures_in_a_row)
+        self.lines().by_account.get(account).map_or(0, |line| line.failures_in_a_row)
     }
 
-    fn lines(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Line>> {
+    fn lines(&self) -> std::sync::MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -127,17 +137,27 @@ mod tests {
             assert_eq!(breakers.permit(&shop, at(0)), Permit::Go);
         }
         breakers.failed(&shop, at(0));
-        assert_eq!(breakers.permit(&shop, at(3)), Permit::Wait { until: at(4) });
+        assert_eq!(breakers.permit(&shop, at(3)), Permit::Wait { pause: SECOND });
         assert_eq!((breakers.room(&shop, at(3)), breakers.room(&shop, at(4))), (0, 1));
         assert_eq!(breakers.permit(&shop, at(4)), Permit::Go, "the probe");
         assert_eq!(breakers.room(&shop, at(4)), 0);
-        assert_eq!(breakers.permit(&shop, at(4)), Permit::Wait { until: at(5) }, "the others wait for it");
+        assert_eq!(breakers.permit(&shop, at(4)), Permit::Wait { pause: SECOND }, "the others wait for it");
         breakers.failed(&shop, at(4));
-        assert_eq!(breakers.permit(&shop, at(5)), Permit::Wait { until: at(8) });
+        assert_eq!(breakers.permit(&shop, at(5)), Permit::Wait { pause: 3 * SECOND });
         assert_eq!(breakers.permit(&shop, at(8)), Permit::Go, "one probe each time");
         breakers.succeeded(&shop);
         assert_eq!(breakers.permit(&shop, at(8)), Permit::Go);
         assert_eq!(breakers.failures(&shop), 0);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_lengthen_the_pause() {
+        let breakers = Breakers::new(1, 4 * SECOND);
+        let shop: Arc<str> = "shop".into();
+        breakers.failed(&shop, at(20_000));
+        assert_eq!(breakers.permit(&shop, at(10_000)), Permit::Wait { pause: 4 * SECOND });
+        assert_eq!(breakers.room(&shop, at(10_003)), 0);
+        assert_eq!(breakers.permit(&shop, at(10_004)), Permit::Go);
     }
 
     #[test]

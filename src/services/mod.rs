@@ -2,12 +2,13 @@
 //!
 //! The road: [`accept`] → [`dispatch`] (with [`tokens`]) → [`verify`] → [`receive`].
 //! Beside it: [`access`] (keys), [`accounts`], [`users`], [`reports`] (views and changes by hand), [`outcomes`] (who waits
-//! for what), [`verdict`] and [`breaker`] (rules of [`dispatch`]), [`slots`] (how many at once), [`sweep`] (repairs), [`health`].
+//! for what), [`verdict`] and [`breaker`] (rules of [`dispatch`]), [`slots`] (how many at once), [`sweep`] (repairs), [`clock_watch`], [`health`].
 
 pub mod accept;
 pub mod access;
 pub mod accounts;
 pub mod breaker;
+pub mod clock_watch;
 pub mod dispatch;
 pub mod health;
 pub mod outcomes;

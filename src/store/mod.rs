@@ -24,7 +24,7 @@ pub use counts::{Counts, Space, StateCount};
 pub use keys::Keys;
 pub use messages::Messages;
 pub use outbox::{Accepted, Outbox};
-pub use queue::{OpenAccount, Queue, Rescued, Settled};
+pub use queue::{OpenAccount, Queue, Realigned, Rescued, Settled};
 pub use tokens::{SharedTokens, Tokens};
 pub use users::Users;
 

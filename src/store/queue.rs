@@ -45,7 +45,7 @@ pub trait Queue: Send + Sync {
     async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<Settled, Error>;
 
     /// Takes back what died with its holder: every `sending` row that was not leased by this process, or whose lease ended
-    /// before `now`. Each becomes, at most `limit` at a time:
+    /// before `now`, or began more than [`JUMP`](crate::domain::clock::JUMP) after it (the clock was set back). Each becomes, at most `limit` at a time:
     /// - `queued`, due now, `doubtful_since` = when its lease began (if not set before), when `on_unknown` is `retry`
     ///   and the doubt is younger than `window` (a doubt from the future is not: the clock was set back);
     /// - `unknown`, reason `crash`, otherwise;
@@ -59,6 +59,16 @@ pub trait Queue: Send + Sync {
         limit: usize,
         running: &[MessageId],
     ) -> Result<Rescued, Error>;
+
+    /// The clock was set back to `now`, perhaps: puts right what waits by dates of a clock that ran ahead. "Ahead" is a last
+    /// change more than [`JUMP`](crate::domain::clock::JUMP) after `now`. Of the `queued` rows, at most `limit` at a time,
+    /// - those that may be at WeChat (`doubtful_since` or `busy_since` is set) and are ahead become `unknown`, reason
+    ///   `repeat_window_over`; all of those that may be there do, when `jumped`: it was seen to jump, and any doubt may be
+    ///   older than it looks;
+    /// - others that are ahead are due as long after `now` as they were meant to wait.
+    ///
+    /// What is `scheduled` keeps the date that its caller asked for.
+    async fn realign(&self, now: Timestamp, jumped: bool, limit: usize) -> Result<Realigned, Error>;
 
     /// `scheduled` and `queued` rows whose `expires_at` has passed become `expired`; with `doubtful_since` set, `unknown`.
     /// Reason `expired`. At most `limit`; returns their ids.
@@ -86,6 +96,14 @@ pub struct Settled {
     /// Its reason and WeChat's id for it, afterwards.
     pub reason: Option<String>,
     pub msgid: Option<String>,
+}
+
+/// What `realign` did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Realigned {
+    pub unknown: Vec<MessageId>,
+    /// How many got another due date.
+    pub moved: usize,
 }
 
 /// What `rescue` did.

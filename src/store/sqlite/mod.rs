@@ -31,6 +31,7 @@ mod open;
 mod outbox;
 mod queue;
 mod readers;
+mod realign;
 mod receipts;
 mod rescue;
 mod reserve;

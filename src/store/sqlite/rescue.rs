@@ -8,7 +8,7 @@ use rusqlite::params;
 use super::standing::{self, Standing};
 use super::writer::Unit;
 use super::{receipts, row};
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{JUMP, Timestamp};
 use crate::domain::ids::MessageId;
 use crate::domain::state::{OnUnknown, State};
 use crate::store::{Error, Rescued};
@@ -27,13 +27,15 @@ pub(super) fn rescue(
 ) -> Result<Rescued, Error> {
     let sql = format!(
         "SELECT {} FROM messages INDEXED BY messages_lease
-         WHERE state = 'sending' AND (lease_boot IS NOT ?1 OR lease_until < ?2) ORDER BY lease_until LIMIT ?3",
+         WHERE state = 'sending' AND (lease_boot IS NOT ?1 OR lease_until < ?2 OR leased_at > ?4)
+         ORDER BY lease_until LIMIT ?3",
         standing::COLUMNS
     );
     let (found, broken) = {
         let mut select = unit.tx.prepare_cached(&sql)?;
         // Those that run may be the oldest: they must not crowd the others out.
-        let mut rows = select.query(params![boot, now, row::limit(limit.saturating_add(running.len()))])?;
+        let most = row::limit(limit.saturating_add(running.len()));
+        let mut rows = select.query(params![boot, now, most, now.plus(JUMP)])?;
         standing::sort_out_but(&mut rows, running, limit)?
     };
     let mut rescued = Rescued::default();

@@ -2,6 +2,7 @@
 
 mod backend;
 mod build;
+mod clock;
 mod counts;
 mod files;
 mod inbox;
