@@ -3,3 +3,4 @@
 mod host_clock;
 mod host_disk;
 mod host_lock;
+mod host_panic;
