@@ -12,6 +12,9 @@ use crate::domain::message::Lease;
 use crate::domain::settlement::Settlement;
 use crate::domain::state::{Lane, State};
 
+/// A message that was taken back so often in a row, without an attempt that ended in between, is suspected to be the cause.
+pub const CRASHES: usize = 3;
+
 #[async_trait]
 pub trait Queue: Send + Sync {
     /// Lends up to `limit` messages of the lane and of the `open` accounts that are due (`scheduled` or `queued`, due and not
@@ -39,15 +42,17 @@ pub trait Queue: Send + Sync {
     /// kept for a later receipt). When exactly one unmatched final receipt of a template message came for the same account and
     /// openid since the doubt began, and no other message of them is in doubt or `sending`, that receipt settles the message.
     /// The history tells both steps.
-    /// A row that `rescue` took back meanwhile (`queued` or `unknown`, reason `crash`) and nobody leased since is settled all
-    /// the same: its result is known after all. Otherwise, when the generation is not current, nothing is written and
+    /// A row that `rescue` took back meanwhile (`queued` or `unknown`, reason `crash` or `quarantined`) and nobody leased since
+    /// is settled all the same: its result is known after all. Otherwise, when the generation is not current, nothing is written and
     /// `applied` is false.
     async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<Settled, Error>;
 
     /// Takes back what died with its holder: every `sending` row that was not leased by this process, or whose lease ended
     /// before `now`, or began more than [`JUMP`](crate::domain::clock::JUMP) after it (the clock was set back). Each becomes, at most `limit` at a time:
-    /// - `queued`, due now, `doubtful_since` = when its lease began (if not set before), when `on_unknown` is `retry`
-    ///   and the doubt is younger than `window` (a doubt from the future is not: the clock was set back);
+    /// - `queued`, reason `crash`, due now, `doubtful_since` = when its lease began (if not set before), when `on_unknown` is
+    ///   `retry` and the doubt is younger than `window` (a doubt from the future is not: the clock was set back);
+    /// - `unknown`, reason `quarantined`, instead, when its history tells that the last [`CRASHES`] − 1 attempts ended like
+    ///   this one: its last lines, those of `sending` aside, are `queued` by a `crash`;
     /// - `unknown`, reason `crash`, otherwise;
     /// - `delivered` or `undelivered`, when a receipt settles it as in `settle`.
     ///
@@ -111,6 +116,8 @@ pub struct Realigned {
 pub struct Rescued {
     pub queued: Vec<MessageId>,
     pub unknown: Vec<MessageId>,
+    /// `unknown` too: the process died with each of them [`CRASHES`] times in a row.
+    pub quarantined: Vec<MessageId>,
     /// By a receipt that was there already.
     pub settled: Vec<(MessageId, State)>,
 }

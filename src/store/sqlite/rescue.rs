@@ -8,13 +8,16 @@ use rusqlite::params;
 use super::standing::{self, Standing};
 use super::writer::Unit;
 use super::{receipts, row};
+use crate::domain::attempt::HistoryEntry;
 use crate::domain::clock::{JUMP, Timestamp};
 use crate::domain::ids::MessageId;
 use crate::domain::state::{OnUnknown, State};
+use crate::store::queue::CRASHES;
 use crate::store::{Error, Rescued};
 
-/// The reason of what was taken back.
+/// The reasons of what was taken back.
 pub(super) const CRASH: &str = "crash";
+pub(super) const QUARANTINED: &str = "quarantined";
 const EXPIRED: &str = "expired";
 
 pub(super) fn rescue(
@@ -40,9 +43,10 @@ pub(super) fn rescue(
     };
     let mut rescued = Rescued::default();
     for mut message in found {
-        take_back(unit, &mut message, now, window)?;
+        let reason = take_back(unit, &mut message, now, window)?;
         match message.state {
             State::Queued => rescued.queued.push(message.id),
+            State::Unknown if reason == QUARANTINED => rescued.quarantined.push(message.id),
             State::Unknown => rescued.unknown.push(message.id),
             state => rescued.settled.push((message.id, state)),
         }
@@ -53,7 +57,13 @@ pub(super) fn rescue(
     Ok(rescued)
 }
 
-fn take_back(unit: &mut Unit<'_>, message: &mut Standing, now: Timestamp, window: Duration) -> Result<(), Error> {
+/// → the reason that it was given.
+fn take_back(
+    unit: &mut Unit<'_>,
+    message: &mut Standing,
+    now: Timestamp,
+    window: Duration,
+) -> Result<&'static str, Error> {
     let doubtful_since = message.doubtful_since.or(message.leased_at).unwrap_or(now);
     // A doubt from the future: the clock was set back, and how old it is nobody knows.
     let is_young = doubtful_since <= now && now.since(doubtful_since) < window;
@@ -61,14 +71,28 @@ fn take_back(unit: &mut Unit<'_>, message: &mut Standing, now: Timestamp, window
     unit.tx
         .prepare_cached("UPDATE messages SET doubtful_since = ?2, due_at = ?3 WHERE rowid = ?1")?
         .execute(params![message.rowid, doubtful_since, now])?;
-    message.change(unit, if again { State::Queued } else { State::Unknown }, Some(CRASH), now)?;
+    let (state, reason) = match again {
+        true if crashes_before(unit, message.rowid)? + 1 >= CRASHES => (State::Unknown, QUARANTINED),
+        true => (State::Queued, CRASH),
+        false => (State::Unknown, CRASH),
+    };
+    message.change(unit, state, Some(reason), now)?;
     // Its receipt may have come while it was sending.
     let kept = receipts::meant_for(unit, &message.account, &message.touser, message.id, doubtful_since)?;
     if let Some(kept) = kept {
         receipts::deliver(unit, message, &kept.msgid, &kept.verdict, now)?;
         receipts::use_up(unit, &message.account, &kept, message.id)?;
     }
-    Ok(())
+    Ok(reason)
+}
+
+/// How often in a row, up to now, the process died with it. A line that cannot be read ends the row.
+fn crashes_before(unit: &Unit<'_>, rowid: i64) -> Result<usize, Error> {
+    let mut select = unit.tx.prepare_cached("SELECT history FROM messages WHERE rowid = ?1")?;
+    let history: String = select.query_row([rowid], |row| row.get(0))?;
+    let newest_first = history.lines().rev().map_while(|line| serde_json::from_str::<HistoryEntry>(line).ok());
+    let ends = newest_first.filter(|entry| entry.state != State::Sending);
+    Ok(ends.take_while(|entry| entry.reason.as_deref() == Some(CRASH)).count())
 }
 
 pub(super) fn expire(unit: &mut Unit<'_>, now: Timestamp, limit: usize) -> Result<Vec<(MessageId, State)>, Error> {

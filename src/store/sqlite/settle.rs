@@ -5,7 +5,7 @@ use rusqlite::{Row, params};
 use super::fault::unavailable;
 use super::history;
 use super::receipts::{self, Kept};
-use super::rescue::CRASH;
+use super::rescue::{CRASH, QUARANTINED};
 use super::row::Fields;
 use super::writer::Unit;
 use crate::domain::clock::Timestamp;
@@ -59,9 +59,9 @@ fn receipt_for(unit: &Unit<'_>, lease: &Lease, next: &Next, doubt: Option<Timest
 fn held(unit: &Unit<'_>, lease: &Lease) -> Result<Option<Held>, Error> {
     let mut select = unit.tx.prepare_cached(
         "SELECT rowid, id, state, leased_at FROM messages WHERE id = ?1 AND lease_generation = ?2
-            AND (state = 'sending' OR (state IN ('queued', 'unknown') AND state_reason = ?3))",
+            AND (state = 'sending' OR (state IN ('queued', 'unknown') AND state_reason IN (?3, ?4)))",
     )?;
-    let mut rows = select.query(params![lease.message_id, lease.generation, CRASH])?;
+    let mut rows = select.query(params![lease.message_id, lease.generation, CRASH, QUARANTINED])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let fields = Fields::new(row, "messages", "id");
     Ok(Some(Held {

@@ -4,3 +4,4 @@ mod host_clock;
 mod host_disk;
 mod host_lock;
 mod host_panic;
+mod host_poison;

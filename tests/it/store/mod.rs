@@ -12,6 +12,7 @@ mod late;
 mod laws;
 mod messages;
 mod outbox;
+mod poison;
 mod queue;
 mod redis;
 mod tokens;
