@@ -186,6 +186,10 @@ impl App {
         &self.access
     }
 
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// The HTTP face alone.
     pub fn router(&self) -> Router {
         http::router(self.state.clone())

@@ -4,6 +4,7 @@ mod config;
 mod dev;
 mod doctor;
 mod exit;
+mod handles;
 mod healthcheck;
 mod key;
 mod listen;

@@ -48,6 +48,7 @@ struct Families {
     callbacks: IntCounterVec,
     receipts: IntCounterVec,
     rate_limited: IntCounterVec,
+    log_lines_dropped: IntCounter,
     start_time: Gauge,
     errcodes: Bounded,
     callback_types: Bounded,
@@ -127,6 +128,8 @@ impl Metrics {
             callbacks: made.counters("wxgate_callbacks_total", "Requests from WeChat.", &["account", "type", "result"]),
             receipts: made.counters("wxgate_receipts_total", "Delivery receipts.", &["account", "status"]),
             rate_limited: made.counters("wxgate_rate_limited_total", "Requests that met a limit.", &["limit"]),
+            log_lines_dropped: made
+                .counter("wxgate_log_lines_dropped_total", "Log lines that standard error did not take in time."),
             start_time: made.float("process_start_time_seconds", "Start of the process, in seconds since 1970."),
             errcodes: Bounded::default(),
             callback_types: Bounded::default(),
@@ -145,6 +148,11 @@ impl Metrics {
     /// The process started at this moment.
     pub fn started(&self, at: Timestamp) {
         self.0.start_time.set(millis_as_seconds(at.as_millis()));
+    }
+
+    /// For the log's writer: how many lines it had to drop.
+    pub fn log_lines_dropped(&self) -> IntCounter {
+        self.0.log_lines_dropped.clone()
     }
 
     /// One call to WeChat has ended. `errcode`: the number, or `timeout`, `connect`, `broken`, `garbage`.

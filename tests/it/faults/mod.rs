@@ -2,6 +2,9 @@
 
 mod host_clock;
 mod host_disk;
+mod host_files;
 mod host_lock;
+mod host_log;
 mod host_panic;
 mod host_poison;
+mod host_signals;
