@@ -11,6 +11,7 @@ pub mod open;
 pub mod outbox;
 pub mod queue;
 pub mod redis;
+pub mod restore;
 pub mod sqlite;
 pub mod tokens;
 pub mod users;
@@ -25,6 +26,7 @@ pub use keys::Keys;
 pub use messages::Messages;
 pub use outbox::{Accepted, Outbox};
 pub use queue::{OpenAccount, Queue, Realigned, Rescued, Settled};
+pub use restore::Restore;
 pub use tokens::{SharedTokens, Tokens};
 pub use users::Users;
 
@@ -39,6 +41,7 @@ pub struct Stores {
     pub tokens: Arc<dyn Tokens>,
     pub users: Arc<dyn Users>,
     pub counts: Arc<dyn Counts>,
+    pub restore: Arc<dyn Restore>,
     pub closing: Arc<dyn Closing>,
 }
 

@@ -35,6 +35,7 @@ mod realign;
 mod receipts;
 mod rescue;
 mod reserve;
+mod restore;
 mod row;
 mod schema;
 mod settle;
@@ -78,6 +79,7 @@ impl Sqlite {
             tokens: all.clone(),
             users: all.clone(),
             counts: all.clone(),
+            restore: all.clone(),
             closing: all,
         }
     }

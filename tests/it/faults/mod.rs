@@ -7,4 +7,5 @@ mod host_lock;
 mod host_log;
 mod host_panic;
 mod host_poison;
+mod host_restore;
 mod host_signals;

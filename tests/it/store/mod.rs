@@ -15,5 +15,6 @@ mod outbox;
 mod poison;
 mod queue;
 mod redis;
+mod restore;
 mod tokens;
 mod users;
