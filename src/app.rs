@@ -23,6 +23,7 @@ use crate::services::access::{Access, KeyRequest};
 use crate::services::accounts::Accounts;
 use crate::services::batches::Batches;
 use crate::services::breaker::{BreakerRules, Breakers};
+use crate::services::clock_watch::ClockWatch;
 use crate::services::dispatch::{Dispatch, Running};
 use crate::services::health::Health;
 use crate::services::limits::Limits;
@@ -131,6 +132,7 @@ impl App {
             slots: slots.clone(),
             tasks: tasks.clone(),
             clock: clock.clone(),
+            watch: ClockWatch::new(stores.queue.clone(), outcomes.clone(), clock.clone()),
             hold: config.queue.lease,
             turns: Arc::default(),
         };
@@ -203,6 +205,10 @@ impl App {
 
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The HTTP face alone.

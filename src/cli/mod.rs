@@ -4,12 +4,14 @@ mod config;
 mod dev;
 mod doctor;
 mod exit;
+mod handles;
 mod healthcheck;
 mod key;
 mod listen;
 mod migrate;
 mod openapi;
 mod out;
+mod restore_check;
 mod sandbox;
 mod send;
 mod serve;
@@ -57,6 +59,7 @@ enum Command {
     Config(config::ConfigCommand),
     Doctor(doctor::Doctor),
     Migrate(migrate::Migrate),
+    RestoreCheck(restore_check::RestoreCheck),
     Healthcheck(healthcheck::Healthcheck),
     Openapi(openapi::Openapi),
 }
@@ -83,6 +86,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Key(command) => block_on(command.run(load(file)?)),
         Command::Config(command) => command.run(file),
         Command::Doctor(command) => block_on(command.run(load(file))),
+        Command::RestoreCheck(command) => block_on(command.run(load(file)?)),
         Command::Migrate(command) => block_on(command.run(load(file)?)),
         Command::Healthcheck(command) => block_on(command.run(file)),
         Command::Openapi(command) => command.run(),

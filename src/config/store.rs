@@ -14,6 +14,9 @@ pub use self::postgres::{PostgresConfig, Tls};
 use super::read::Section;
 use crate::domain::secret::Secret;
 
+/// No volume has that much to spare.
+const MOST_FREE: u64 = 1 << 50;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreConfig {
     Sqlite(SqliteConfig),
@@ -23,6 +26,15 @@ pub enum StoreConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqliteConfig {
     pub path: PathBuf,
+    /// Free space on its volume below which nothing is accepted; 0: nothing is refused, and no reserve is kept.
+    pub min_free_bytes: u64,
+}
+
+impl SqliteConfig {
+    /// The file, whatever room its volume has.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), min_free_bytes: 0 }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +68,7 @@ impl StoreConfig {
     /// `listen`: part of what tells this node from others of the same machine.
     pub(super) fn read(section: &mut Section<'_>, listen: SocketAddr) -> Self {
         let url = section.needed("url", Section::secret);
+        let min_free_bytes = u64::try_from(section.size("min_free", 0..=MOST_FREE)).unwrap_or(MOST_FREE);
         let postgres = PostgresConfig::read(section, url.as_ref(), listen);
         if let Some(config) = postgres {
             return Self::Postgres(config);
@@ -65,7 +78,7 @@ impl StoreConfig {
             section.wrong("url", problem);
             PathBuf::new()
         });
-        Self::Sqlite(SqliteConfig { path })
+        Self::Sqlite(SqliteConfig { path, min_free_bytes })
     }
 
     /// Where it is, in words that may be shown: a file, or a URL without its password.
@@ -132,7 +145,7 @@ impl SecretsConfig {
 
     /// Beside a file a key can be made; nodes that share a database have to be given the same one.
     fn generated(section: &Section<'_>, store: &StoreConfig) -> Self {
-        let StoreConfig::Sqlite(SqliteConfig { path }) = store else {
+        let StoreConfig::Sqlite(SqliteConfig { path, .. }) = store else {
             section.wrong(
                 "key",
                 "is needed with PostgreSQL, the same for every node; make one with: openssl rand -base64 32",

@@ -143,6 +143,10 @@ pub(super) async fn take(State(state): State<HttpState>, Extension(verified): Ex
     let kept = tokio::spawn(async move { receive.take(verified).await }.instrument(tracing::Span::current()));
     match tokio::time::timeout(TIME_TO_KEEP, kept).await {
         Ok(Ok(Ok(answer))) => reply(answer),
+        Ok(Ok(Err(error))) if error.is_said() => {
+            tracing::debug!(account.id = &*account, callback.r#type = kind, %error, "a callback was not kept");
+            text(NOT_KEPT.0, NOT_KEPT.1)
+        }
         Ok(Ok(Err(error))) => {
             tracing::error!(account.id = &*account, callback.r#type = kind, %error, "a callback was not kept");
             text(NOT_KEPT.0, NOT_KEPT.1)
@@ -154,7 +158,7 @@ pub(super) async fn take(State(state): State<HttpState>, Extension(verified): Ex
         }
         Err(_) => {
             state.metrics.callback(&account, &kind, "failed");
-            tracing::warn!(account.id = &*account, callback.r#type = kind, "a callback was not kept in time");
+            tracing::debug!(account.id = &*account, callback.r#type = kind, "a callback was not kept in time");
             text(NOT_KEPT.0, NOT_KEPT.1)
         }
     }

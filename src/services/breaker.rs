@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Steady, Timestamp};
 
 /// The room of a line that has just answered a probe.
 const FIRST_ROOM: usize = 2;
@@ -29,7 +29,14 @@ pub struct BreakerRules {
 #[derive(Clone)]
 pub struct Breakers {
     rules: BreakerRules,
-    lines: Arc<Mutex<HashMap<Arc<str>, Line>>>,
+    lines: Arc<Mutex<Lines>>,
+}
+
+/// Their dates are steady ones: a clock that is set back by hours must not keep a line shut for hours.
+#[derive(Default)]
+struct Lines {
+    steady: Steady,
+    by_account: HashMap<Arc<str>, Line>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,9 +76,9 @@ pub enum Health {
 #[derive(Debug)]
 pub enum Permit {
     Go(Admission),
-    /// Not before this.
+    /// Not before this is over.
     Wait {
-        until: Timestamp,
+        pause: Duration,
     },
 }
 
@@ -91,14 +98,15 @@ impl Breakers {
     /// A place for one attempt, if there is room.
     pub fn admit(&self, account: &Arc<str>, now: Timestamp) -> Permit {
         let mut lines = self.lines();
-        let line = lines.entry(account.clone()).or_default();
+        let now = lines.steady.at(now);
+        let line = lines.by_account.entry(account.clone()).or_default();
         if line.room(now) == 0 {
-            let soon = now.plus(self.rules.pause / 4);
-            let until = match line.gate {
-                Gate::Shut { until } => until.max(soon),
+            let soon = self.rules.pause / 4;
+            let pause = match line.gate {
+                Gate::Shut { until } => until.since(now).max(soon),
                 Gate::Free | Gate::Narrow { .. } => soon,
             };
-            return Permit::Wait { until };
+            return Permit::Wait { pause };
         }
         line.under_way += 1;
         Permit::Go(Admission { breakers: self.clone(), account: account.clone(), era: line.era })
@@ -106,20 +114,22 @@ impl Breakers {
 
     /// How many messages of the account may be taken up now. Asks only; `admit` decides.
     pub fn room(&self, account: &Arc<str>, now: Timestamp) -> usize {
-        self.lines().get(account).map_or(usize::MAX, |line| line.room(now))
+        let mut lines = self.lines();
+        let now = lines.steady.at(now);
+        lines.by_account.get(account).map_or(usize::MAX, |line| line.room(now))
     }
 
     /// The line carries fewer than it could: whoever ends an attempt makes room for somebody who waits for it.
     pub fn is_narrow(&self, account: &Arc<str>) -> bool {
-        self.lines().get(account).is_some_and(|line| matches!(line.gate, Gate::Narrow { .. }))
+        self.lines().by_account.get(account).is_some_and(|line| matches!(line.gate, Gate::Narrow { .. }))
     }
 
     /// How many bad calls came in a row: the pace of retries follows it.
     pub fn failures(&self, account: &Arc<str>) -> u32 {
-        self.lines().get(account).map_or(0, |line| line.failures_in_a_row)
+        self.lines().by_account.get(account).map_or(0, |line| line.failures_in_a_row)
     }
 
-    fn lines(&self) -> MutexGuard<'_, HashMap<Arc<str>, Line>> {
+    fn lines(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -173,6 +183,7 @@ impl Line {
 impl Admission {
     /// What a call made on this place says about the line. An attempt may make several.
     pub fn report(&self, health: Health, now: Timestamp) {
+        let now = self.breakers.lines().steady.at(now);
         self.with_line(|line, rules| match health {
             Health::Answered => line.answered(rules, &self.account),
             Health::Busy | Health::Lost => line.failed(rules, &self.account, now),
@@ -182,7 +193,7 @@ impl Admission {
     /// Not when the line has been shut since: it has moved on.
     fn with_line(&self, act: impl FnOnce(&mut Line, &BreakerRules)) {
         let mut lines = self.breakers.lines();
-        if let Some(line) = lines.get_mut(&self.account).filter(|line| line.era == self.era) {
+        if let Some(line) = lines.by_account.get_mut(&self.account).filter(|line| line.era == self.era) {
             act(line, &self.breakers.rules);
         }
     }

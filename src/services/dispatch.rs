@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::domain::account::Account;
 use crate::domain::attempt::{Attempt, AttemptOutcome};
-use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::clock::{Clock, JUMP, Timestamp};
 use crate::domain::ids::MessageId;
 use crate::domain::message::Lease;
 use crate::domain::retry::Backoff;
@@ -17,7 +17,7 @@ use crate::services::accounts::Accounts;
 use crate::services::breaker::{Admission, Breakers, Health, Permit};
 use crate::services::outcomes::{Outcomes, Progress};
 use crate::services::tokens::{TokenError, Tokens};
-use crate::services::verdict::{RetryRules, Situation, Verdict, is_congestion, past_window};
+use crate::services::verdict::{RetryRules, Situation, Verdict, WINDOW_OVER, is_congestion, past_window};
 use crate::store::{self, OpenAccount};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::wechat::{CallError, WechatClient, errcode_label};
@@ -88,6 +88,7 @@ impl Drop for Place<'_> {
 /// The attempts of one lease so far.
 struct Trip {
     lease: Lease,
+    begun_at: Timestamp,
     attempts: Vec<Attempt>,
     renewed: bool,
 }
@@ -102,12 +103,14 @@ struct Call {
 impl Dispatch {
     /// Runs one lease to its end. → the state afterwards.
     pub async fn run(&self, lease: Lease, permit: Permit, audience: Audience) -> State {
+        let begun_at = self.clock.now();
         if lease.tries == 0 && lease.generation == 1 {
-            self.metrics.accept_to_attempt(self.clock.now().since(lease.created_at));
+            self.metrics.accept_to_attempt(begun_at.since(lease.created_at));
         }
         let _place = self.running.enter(lease.message_id);
-        let mut trip = Trip { lease, attempts: Vec::new(), renewed: false };
+        let mut trip = Trip { lease, begun_at, attempts: Vec::new(), renewed: false };
         let next = self.travel(&mut trip, permit, audience).await;
+        let next = by_a_sound_clock(next, trip.begun_at, self.clock.now());
         self.settle(trip, next).await
     }
 
@@ -147,9 +150,10 @@ impl Dispatch {
         }
         let admission = match permit {
             Permit::Go(admission) => admission,
-            Permit::Wait { until } => {
-                let due_at = until.plus(Duration::from_millis(500).mul_f64(rand::random()));
-                return self.rules.wait(self.situation(trip, self.clock.now()), due_at, "breaker_open".to_owned());
+            Permit::Wait { pause } => {
+                let now = self.clock.now();
+                let due_at = now.plus(pause + Duration::from_millis(500).mul_f64(rand::random()));
+                return self.rules.wait(self.situation(trip, now), due_at, "breaker_open".to_owned());
             }
         };
         let token = match self.tokens.current(&account.name).await {
@@ -312,7 +316,11 @@ impl Dispatch {
                 }
                 Err(error) => {
                     tries = tries.saturating_add(1);
-                    tracing::warn!(message.id = %id, %error, tries, "the result of an attempt waits for the store");
+                    if error.is_said() {
+                        tracing::debug!(message.id = %id, %error, tries, "the result of an attempt waits for the store");
+                    } else {
+                        tracing::warn!(message.id = %id, %error, tries, "the result of an attempt waits for the store");
+                    }
                     tokio::time::sleep(SETTLE_PAUSE.delay(tries, rand::random())).await;
                 }
             }
@@ -325,6 +333,18 @@ fn health_of(reply: &Result<Answer, CallError>) -> Health {
         Ok(answer) if is_congestion(answer.errcode) => Health::Busy,
         Ok(_) => Health::Answered,
         Err(_) => Health::Lost,
+    }
+}
+
+/// A clock that was set back during the attempt cannot tell any more how old a doubt is: no repeat.
+fn by_a_sound_clock(next: Next, begun_at: Timestamp, now: Timestamp) -> Next {
+    match next {
+        Next::Queued { doubtful_since, busy_since, .. }
+            if begun_at.since(now) > JUMP && (doubtful_since.is_some() || busy_since.is_some()) =>
+        {
+            Next::Unknown { reason: WINDOW_OVER.to_owned() }
+        }
+        next => next,
     }
 }
 

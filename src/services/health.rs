@@ -13,6 +13,7 @@ use super::accounts::Accounts;
 use super::tokens::Tokens;
 use crate::domain::clock::Clock;
 use crate::domain::state::State;
+use crate::domain::trouble::Trouble;
 use crate::store;
 use crate::store::redis::Link;
 use crate::telemetry::metrics::{RedisFigures, Scrape};
@@ -21,6 +22,8 @@ use crate::telemetry::metrics::{RedisFigures, Scrape};
 const CHECK: Duration = Duration::from_secs(1);
 /// How long an answer is good.
 const FRESH: Duration = Duration::from_secs(1);
+
+const TOO_LITTLE_ROOM: &str = "its volume has too little room: no send is accepted; what was accepted goes on";
 
 /// How a component stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
@@ -59,6 +62,15 @@ struct Checks {
     tokens: Tokens,
     accounts: Accounts,
     clock: Arc<dyn Clock>,
+    troubles: Arc<Troubles>,
+}
+
+/// Checks that fail: said when it begins, and when it is over.
+#[derive(Default)]
+struct Troubles {
+    storage: Trouble,
+    oldest_ready: Trouble,
+    unmatched_receipts: Trouble,
 }
 
 /// Figures that cost a query.
@@ -76,7 +88,7 @@ impl Health {
         accounts: Accounts,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let checks = Checks { counts, redis, tokens, accounts, clock };
+        let checks = Checks { counts, redis, tokens, accounts, clock, troubles: Arc::default() };
         Self { checks, ready: Arc::default(), slow: Arc::default() }
     }
 
@@ -132,7 +144,10 @@ impl Checks {
     }
 
     async fn storage(&self) -> Component {
-        let (status, detail) = match bounded("storage", self.counts.probe()).await {
+        let (status, detail) = match bounded("storage", &self.troubles.storage, self.counts.probe()).await {
+            Some(()) if self.counts.space().is_some_and(|space| space.is_short) => {
+                (Status::Down, Some(TOO_LITTLE_ROOM))
+            }
             Some(()) => (Status::Ok, None),
             None => (Status::Down, Some("nothing can be written")),
         };
@@ -165,6 +180,7 @@ impl Checks {
             unaccounted: self.counts.unaccounted(),
             oldest_ready: slow.oldest_ready,
             unmatched_receipts: slow.unmatched_receipts,
+            storage_free_bytes: self.counts.space().map(|space| space.free_bytes),
             tokens: self.token_lives(),
             redis: self.redis.as_ref().map(|link| {
                 let state = link.state();
@@ -191,8 +207,8 @@ impl Checks {
     async fn slow(&self) -> Slow {
         let now = self.clock.now();
         let (oldest, unmatched, _) = tokio::join!(
-            bounded("oldest_ready", self.counts.oldest_ready(now)),
-            bounded("unmatched_receipts", self.counts.unmatched_receipts()),
+            bounded("oldest_ready", &self.troubles.oldest_ready, self.counts.oldest_ready(now)),
+            bounded("unmatched_receipts", &self.troubles.unmatched_receipts, self.counts.unmatched_receipts()),
             // For the state that the figures tell.
             self.redis(),
         );
@@ -211,23 +227,37 @@ impl Checks {
 }
 
 /// `None` when the check failed or took too long; the cause is in the log.
-async fn bounded<T>(what: &'static str, check: impl Future<Output = Result<T, store::Error>>) -> Option<T> {
-    within(CHECK, what, check).await
+async fn bounded<T>(
+    what: &'static str,
+    trouble: &Trouble,
+    check: impl Future<Output = Result<T, store::Error>>,
+) -> Option<T> {
+    within(CHECK, what, trouble, check).await
 }
 
 async fn within<T>(
     limit: Duration,
     what: &'static str,
+    trouble: &Trouble,
     check: impl Future<Output = Result<T, store::Error>>,
 ) -> Option<T> {
     match timeout(limit, check).await {
-        Ok(Ok(value)) => Some(value),
+        Ok(Ok(value)) => {
+            if trouble.ends() {
+                tracing::info!(component = what, "a health check passes again");
+            }
+            Some(value)
+        }
         Ok(Err(error)) => {
-            tracing::warn!(component = what, %error, "a health check failed");
+            if trouble.begins() {
+                tracing::warn!(component = what, %error, "a health check failed");
+            }
             None
         }
         Err(_) => {
-            tracing::warn!(component = what, "a health check took longer than {limit:?}");
+            if trouble.begins() {
+                tracing::warn!(component = what, "a health check took longer than {limit:?}");
+            }
             None
         }
     }
@@ -266,8 +296,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_check_that_hangs_or_fails_is_given_up() {
-        assert_eq!(within(Duration::ZERO, "test", std::future::pending::<Result<(), _>>()).await, None);
-        assert_eq!(bounded("test", async { Err::<(), _>(store::Error::Overloaded) }).await, None);
-        assert_eq!(bounded("test", async { Ok(7) }).await, Some(7));
+        let trouble = Trouble::default();
+        assert_eq!(within(Duration::ZERO, "test", &trouble, std::future::pending::<Result<(), _>>()).await, None);
+        assert_eq!(bounded("test", &trouble, async { Err::<(), _>(store::Error::Overloaded) }).await, None);
+        assert_eq!(bounded("test", &trouble, async { Ok(7) }).await, Some(7));
     }
 }

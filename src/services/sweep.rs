@@ -13,6 +13,7 @@ use crate::services::outcomes::{Outcomes, Progress};
 use crate::services::slots::Slots;
 use crate::services::verdict::REPEAT_WINDOW;
 use crate::store;
+use crate::store::queue::CRASHES;
 
 /// Rows that one transaction touches: others write in between.
 const BATCH: usize = 500;
@@ -40,10 +41,20 @@ impl Sweep {
         let mut touched = 0;
         loop {
             let rescued = self.queue.rescue(self.clock.now(), REPEAT_WINDOW, BATCH, &self.running.list()).await?;
-            let count = rescued.queued.len() + rescued.unknown.len() + rescued.settled.len();
+            let ended = rescued.unknown.len() + rescued.quarantined.len() + rescued.settled.len();
+            let count = rescued.queued.len() + ended;
             touched += count;
             for id in &rescued.unknown {
                 tracing::warn!(message.id = %id, "in doubt after a crash: it may have been sent, so it is not repeated");
+                self.tell(*id, State::Unknown);
+            }
+            for id in &rescued.quarantined {
+                tracing::error!(
+                    message.id = %id,
+                    crashes = CRASHES,
+                    "quarantined: the gateway died each of the last times that it had this message in hand; it may have been \
+                     sent. Look for what the log says before each end; then settle it (resolve) or send it anew (retry)"
+                );
                 self.tell(*id, State::Unknown);
             }
             for (id, state) in &rescued.settled {

@@ -18,6 +18,8 @@ use crate::wechat::errcode::{self, Class};
 
 /// Ten minutes less a margin for clocks and for the way.
 pub const REPEAT_WINDOW: Duration = Duration::from_secs(9 * 60);
+/// The reason of what may not be repeated any more.
+pub const WINDOW_OVER: &str = "repeat_window_over";
 /// The minute quotas of WeChat start anew within it.
 const THROTTLE_PAUSE: Duration = Duration::from_secs(60);
 /// How far the back-off grows for what never left.
@@ -198,7 +200,7 @@ impl RetryRules {
 pub fn past_window(lease: &Lease, due_at: Timestamp) -> Option<Next> {
     let is_over = |since: Timestamp| due_at < since || due_at >= since.plus(REPEAT_WINDOW);
     let over = lease.doubtful_since.is_some_and(is_over) || lease.busy_since.is_some_and(is_over);
-    over.then(|| Next::Unknown { reason: "repeat_window_over".to_owned() })
+    over.then(|| Next::Unknown { reason: WINDOW_OVER.to_owned() })
 }
 
 /// WeChat is asked for more than it can or will do now, for whichever message.

@@ -12,6 +12,9 @@ use crate::domain::message::Lease;
 use crate::domain::settlement::Settlement;
 use crate::domain::state::{Lane, State};
 
+/// A message that was taken back so often in a row, without an attempt that ended in between, is suspected to be the cause.
+pub const CRASHES: usize = 3;
+
 #[async_trait]
 pub trait Queue: Send + Sync {
     /// Lends up to `limit` messages of the lane and of the `open` accounts that are due (`scheduled` or `queued`, due and not
@@ -39,16 +42,18 @@ pub trait Queue: Send + Sync {
     /// kept for a later receipt). When exactly one unmatched final receipt of a template message came for the same account and
     /// openid since the doubt began, and no other message of them is in doubt or `sending`, that receipt settles the message.
     /// The history tells both steps.
-    /// A row that `rescue` took back meanwhile (`queued` or `unknown`, reason `crash`) and nobody leased since is settled all
-    /// the same: its result is known after all. Otherwise, when the generation is not current, nothing is written and
+    /// A row that `rescue` took back meanwhile (`queued` or `unknown`, reason `crash` or `quarantined`) and nobody leased since
+    /// is settled all the same: its result is known after all. Otherwise, when the generation is not current, nothing is written and
     /// `applied` is false.
     async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<Settled, Error>;
 
     /// Takes back what died with its holder: every `sending` row whose holder is not alive, or that this process holds and
-    /// whose lease ended before `now`. Where one process serves a store, no other holder is alive. Each becomes, at most
-    /// `limit` at a time:
-    /// - `queued`, due now, `doubtful_since` = when its lease began (if not set before), when `on_unknown` is `retry`
-    ///   and the doubt is younger than `window` (a doubt from the future is not: the clock was set back);
+    /// whose lease ended before `now` or began more than [`JUMP`](crate::domain::clock::JUMP) after it (the clock was set
+    /// back). Where one process serves a store, no other holder is alive. Each becomes, at most `limit` at a time:
+    /// - `queued`, reason `crash`, due now, `doubtful_since` = when its lease began (if not set before), when `on_unknown` is
+    ///   `retry` and the doubt is younger than `window` (a doubt from the future is not: the clock was set back);
+    /// - `unknown`, reason `quarantined`, instead, when its history tells that the last [`CRASHES`] − 1 attempts ended like
+    ///   this one: its last lines, those of `sending` aside, are `queued` by a `crash`;
     /// - `unknown`, reason `crash`, otherwise;
     /// - `delivered` or `undelivered`, when a receipt settles it as in `settle`.
     ///
@@ -60,6 +65,16 @@ pub trait Queue: Send + Sync {
         limit: usize,
         running: &[MessageId],
     ) -> Result<Rescued, Error>;
+
+    /// The clock was set back to `now`, perhaps: puts right what waits by dates of a clock that ran ahead. "Ahead" is a last
+    /// change more than [`JUMP`](crate::domain::clock::JUMP) after `now`. Of the `queued` rows, at most `limit` at a time,
+    /// - those that may be at WeChat (`doubtful_since` or `busy_since` is set) and are ahead become `unknown`, reason
+    ///   `repeat_window_over`; all of those that may be there do, when `jumped`: it was seen to jump, and any doubt may be
+    ///   older than it looks;
+    /// - others that are ahead are due as long after `now` as they were meant to wait.
+    ///
+    /// What is `scheduled` keeps the date that its caller asked for.
+    async fn realign(&self, now: Timestamp, jumped: bool, limit: usize) -> Result<Realigned, Error>;
 
     /// `scheduled` and `queued` rows whose `expires_at` has passed become `expired`; with `doubtful_since` set, `unknown`.
     /// Reason `expired`. At most `limit`; returns their ids.
@@ -104,11 +119,21 @@ pub struct Settled {
     pub msgid: Option<String>,
 }
 
+/// What `realign` did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Realigned {
+    pub unknown: Vec<MessageId>,
+    /// How many got another due date.
+    pub moved: usize,
+}
+
 /// What `rescue` did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rescued {
     pub queued: Vec<MessageId>,
     pub unknown: Vec<MessageId>,
+    /// `unknown` too: the process died with each of them [`CRASHES`] times in a row.
+    pub quarantined: Vec<MessageId>,
     /// By a receipt that was there already.
     pub settled: Vec<(MessageId, State)>,
 }

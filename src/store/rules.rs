@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::domain::attempt::HistoryEntry;
 use crate::domain::clock::Timestamp;
 use crate::domain::message::Lease;
 use crate::domain::receipt::ReceiptStatus;
@@ -11,6 +12,12 @@ use crate::domain::state::{OnUnknown, State};
 
 /// The reason of what was taken back.
 pub(super) const CRASH: &str = "crash";
+/// The reason of what was taken back too often in a row.
+pub(super) const QUARANTINED: &str = "quarantined";
+/// The reason of what was restored from a backup and may have been sent since.
+pub(super) const RESTORED: &str = "restored";
+/// The reason of a doubt that may be older than it looks.
+pub(super) const WINDOW_OVER: &str = "repeat_window_over";
 /// The reason of what nobody took in time.
 pub(super) const EXPIRED: &str = "expired";
 
@@ -79,6 +86,13 @@ pub(super) fn after_crash(on_unknown: OnUnknown, doubtful_since: Timestamp, now:
     // A doubt from the future: the clock was set back, and how old it is nobody knows.
     let is_young = doubtful_since <= now && now.since(doubtful_since) < window;
     if on_unknown == OnUnknown::Retry && is_young { State::Queued } else { State::Unknown }
+}
+
+/// How often in a row, up to now, a process died with the message. A line of history that cannot be read ends the row.
+pub(super) fn crashes_in_a_row(history: &str) -> usize {
+    let newest_first = history.lines().rev().map_while(|line| serde_json::from_str::<HistoryEntry>(line).ok());
+    let ends = newest_first.filter(|entry| entry.state != State::Sending);
+    ends.take_while(|entry| entry.reason.as_deref() == Some(CRASH)).count()
 }
 
 /// Where a message goes that nobody took in time.

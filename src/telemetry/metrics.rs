@@ -40,6 +40,8 @@ struct Families {
     queue_depth: IntGaugeVec,
     oldest_ready: Gauge,
     unmatched_receipts: IntGauge,
+    /// Without a series where the store has no volume of its own.
+    storage_free: IntGaugeVec,
     accept_to_attempt: Histogram,
     wechat_requests: IntCounterVec,
     wechat_duration: HistogramVec,
@@ -51,6 +53,7 @@ struct Families {
     rate_limit_observed: IntCounterVec,
     redis_up: IntGaugeVec,
     redis_errors: IntCounterVec,
+    log_lines_dropped: IntCounter,
     start_time: Gauge,
     errcodes: Bounded,
     callback_types: Bounded,
@@ -69,6 +72,8 @@ pub struct Scrape {
     /// `None`: not known now; the old figure stays.
     pub oldest_ready: Option<Duration>,
     pub unmatched_receipts: Option<u64>,
+    /// `None`: the store has no volume of its own.
+    pub storage_free_bytes: Option<u64>,
     /// Account, seconds until its token expires (0: none).
     pub tokens: Vec<(String, f64)>,
     /// `None`: the gateway works without Redis.
@@ -114,6 +119,11 @@ impl Metrics {
             oldest_ready: made
                 .float("wxgate_queue_oldest_ready_seconds", "How long the oldest due message has been due."),
             unmatched_receipts: made.gauge("wxgate_receipts_unmatched", "Receipts that no message has claimed."),
+            storage_free: made.gauges(
+                "wxgate_storage_free_bytes",
+                "Free space on the volume of the database; below storage.min_free sends are refused.",
+                &[],
+            ),
             accept_to_attempt: made.time("wxgate_accept_to_attempt_seconds", "From accept to the first attempt."),
             wechat_requests: made.counters(
                 "wxgate_wechat_requests_total",
@@ -141,6 +151,8 @@ impl Metrics {
             ),
             redis_up: made.gauges("wxgate_redis_up", "Whether Redis is of use: 1, or 0.", &[]),
             redis_errors: made.counters("wxgate_redis_errors_total", "Requests to Redis that failed.", &["kind"]),
+            log_lines_dropped: made
+                .counter("wxgate_log_lines_dropped_total", "Log lines that standard error did not take in time."),
             start_time: made.float("process_start_time_seconds", "Start of the process, in seconds since 1970."),
             errcodes: Bounded::default(),
             callback_types: Bounded::default(),
@@ -159,6 +171,11 @@ impl Metrics {
     /// The process started at this moment.
     pub fn started(&self, at: Timestamp) {
         self.0.start_time.set(millis_as_seconds(at.as_millis()));
+    }
+
+    /// For the log's writer: how many lines it had to drop.
+    pub fn log_lines_dropped(&self) -> IntCounter {
+        self.0.log_lines_dropped.clone()
     }
 
     /// One call to WeChat has ended. `errcode`: the number, or `timeout`, `connect`, `broken`, `garbage`.
@@ -243,6 +260,9 @@ impl Metrics {
         }
         if let Some(count) = scrape.unmatched_receipts {
             families.unmatched_receipts.set(clamp(count));
+        }
+        if let Some(bytes) = scrape.storage_free_bytes {
+            families.storage_free.with_label_values(&[] as &[&str]).set(clamp(bytes));
         }
         for (account, seconds) in &scrape.tokens {
             families.token_expires_in.with_label_values(&[account]).set(*seconds);
@@ -405,6 +425,7 @@ mod tests {
             unaccounted: 1,
             oldest_ready: Some(Duration::from_millis(1500)),
             unmatched_receipts: Some(4),
+            storage_free_bytes: Some(1 << 30),
             tokens: vec![("shop".to_owned(), 7000.0)],
             redis: Some(RedisFigures { is_up: true, errors: vec![("timeout", 3), ("auth", 0)] }),
         });
@@ -424,6 +445,7 @@ mod tests {
             "wxgate_queue_depth{lane=\"bulk\"} 7",
             "wxgate_queue_oldest_ready_seconds 1.5",
             "wxgate_receipts_unmatched 4",
+            "wxgate_storage_free_bytes 1073741824",
             "wxgate_token_expires_in_seconds{account=\"shop\"} 7000",
             "wxgate_redis_up 1",
             "wxgate_redis_errors_total{kind=\"timeout\"} 3",

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::domain::clock::Clock;
 use crate::domain::message::Lease;
 use crate::domain::state::Lane;
+use crate::services::clock_watch::ClockWatch;
 use crate::services::dispatch::{Audience, Dispatch};
 use crate::services::slots::{Slot, Slots};
 use crate::store::{self, OpenAccount};
@@ -44,6 +45,7 @@ pub struct Worker {
     pub slots: Slots,
     pub tasks: TaskTracker,
     pub clock: Arc<dyn Clock>,
+    pub watch: ClockWatch,
     /// How long a lease is held.
     pub hold: Duration,
     /// How many turns were taken so far.
@@ -67,6 +69,10 @@ impl Worker {
             let pause = match self.step().await {
                 Ok(Step::Started(_)) => continue,
                 Ok(Step::Idle { pause }) => pause,
+                Err(error) if error.is_said() => {
+                    tracing::debug!(%error, "the queue cannot be read");
+                    STORE_PAUSE
+                }
                 Err(error) => {
                     tracing::error!(%error, "the queue cannot be read");
                     STORE_PAUSE
@@ -82,6 +88,7 @@ impl Worker {
 
     /// Leases what is due, as far as there are slots, and starts it.
     pub async fn step(&self) -> Result<Step, store::Error> {
+        self.watch.check().await?;
         let mut open = self.dispatch.open_accounts();
         let now = self.clock.now();
         match self.queue.next_due(&open).await? {

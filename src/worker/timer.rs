@@ -60,7 +60,9 @@ impl Timer {
 }
 
 fn report<T>(what: &'static str, result: Result<T, crate::store::Error>) {
-    if let Err(error) = result {
-        tracing::error!(%error, "{what}");
+    match result {
+        Err(error) if error.is_said() => tracing::debug!(%error, "{what}"),
+        Err(error) => tracing::error!(%error, "{what}"),
+        Ok(_) => {}
     }
 }

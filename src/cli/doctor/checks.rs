@@ -108,7 +108,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b/wxgate.db");
         assert_eq!(nearest_folder(&path), folder.path());
-        let finding = disk(&SqliteConfig { path });
+        let finding = disk(&SqliteConfig::at(path));
         assert_ne!(finding.status, Status::Failed, "{finding}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
         assert_eq!(nearest_folder(Path::new("wxgate.db")), Path::new("."));

@@ -18,14 +18,14 @@ fn shop() -> Arc<str> {
 fn go(breakers: &Breakers, now: Timestamp) -> Admission {
     match breakers.admit(&shop(), now) {
         Permit::Go(admission) => admission,
-        Permit::Wait { until } => panic!("waits until {until}"),
+        Permit::Wait { pause } => panic!("waits for {pause:?}"),
     }
 }
 
 #[track_caller]
 fn waits_until(breakers: &Breakers, now: Timestamp) -> Timestamp {
     match breakers.admit(&shop(), now) {
-        Permit::Wait { until } => until,
+        Permit::Wait { pause } => now.plus(pause),
         Permit::Go(_) => panic!("admitted"),
     }
 }
@@ -143,4 +143,13 @@ fn accounts_do_not_share_a_breaker() {
     assert!(matches!(breakers.admit(&"other".into(), at(0)), Permit::Go(_)));
     assert_eq!(breakers.room(&"other".into(), at(0)), usize::MAX);
     waits_until(&breakers, at(0));
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_lengthen_the_pause() {
+    let breakers = breakers(1, 64);
+    shut(&breakers, 1, at(20_000));
+    assert_eq!(waits_until(&breakers, at(10_000)), at(10_004));
+    assert_eq!(breakers.room(&shop(), at(10_003)), 0);
+    go(&breakers, at(10_004));
 }

@@ -28,8 +28,10 @@ mod own;
 mod presence;
 mod queue;
 mod readers;
+mod realign;
 mod receipts;
 mod rescue;
+mod restore;
 mod row;
 mod schema;
 mod settle;
@@ -82,6 +84,7 @@ impl Postgres {
             outbox: all.clone(),
             batches: all.clone(),
             queue: all.clone(),
+            restore: all.clone(),
             inbox: all.clone(),
             messages: all.clone(),
             keys: all.clone(),

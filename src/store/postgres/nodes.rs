@@ -167,6 +167,12 @@ struct Other {
     is_alive: bool,
 }
 
+/// How many other processes serve the database at this moment.
+pub(super) async fn others_alive(client: &Client, boot: &str) -> Result<u64, Error> {
+    let alive = others(client, boot).await?.into_iter().filter(|other| other.is_alive).count();
+    Ok(u64::try_from(alive).unwrap_or(u64::MAX))
+}
+
 async fn others(client: &Client, boot: &str) -> Result<Vec<Other>, Error> {
     let rows = client.query("SELECT boot, name FROM nodes WHERE boot <> $1", &[&boot]).await?;
     let mut others = Vec::with_capacity(rows.len());

@@ -15,7 +15,7 @@ use crate::domain::ids::MessageId;
 use crate::domain::message::Lease;
 use crate::domain::settlement::Settlement;
 use crate::domain::state::{Lane, State};
-use crate::store::{Change, Error, OpenAccount, Queue, Rescued, Settled};
+use crate::store::{Change, Error, OpenAccount, Queue, Realigned, Rescued, Settled};
 
 #[async_trait]
 impl Queue for Postgres {
@@ -51,6 +51,10 @@ impl Queue for Postgres {
         running: &[MessageId],
     ) -> Result<Rescued, Error> {
         self.take_back(now, window, limit, running).await
+    }
+
+    async fn realign(&self, now: Timestamp, jumped: bool, limit: usize) -> Result<Realigned, Error> {
+        self.put_right(now, jumped, limit).await
     }
 
     async fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<(MessageId, State)>, Error> {

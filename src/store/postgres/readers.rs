@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{ClientWrapper, Connect, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use futures_util::future::BoxFuture;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
@@ -55,6 +55,13 @@ impl Readers {
             PATIENCE.as_secs()
         );
         self.take(&self.slow, PATIENCE, Error::TooSlow { advice }).await
+    }
+
+    /// A connection of one's own, for a query that may take as long as it needs.
+    pub(super) async fn unhurried(&self) -> Result<ClientWrapper, Error> {
+        let client = self.endpoint.connect("wxgate look").await?;
+        client.batch_execute("SET statement_timeout = 0").await?;
+        Ok(client)
     }
 
     /// Later queries are refused.

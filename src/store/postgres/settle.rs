@@ -13,7 +13,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::message::Lease;
 use crate::domain::settlement::{Next, Settlement};
 use crate::domain::state::State;
-use crate::store::rules::{CRASH, doubt_after, reason};
+use crate::store::rules::{CRASH, QUARANTINED, doubt_after, reason};
 use crate::store::{Error, Settled, history};
 
 pub(super) struct Settle {
@@ -59,8 +59,8 @@ impl Settle {
     async fn held(&self, unit: &Unit<'_>) -> Result<Option<Held>, Error> {
         let lease = &self.lease;
         let select = "SELECT id, state, leased_at FROM messages WHERE id = $1 AND lease_generation = $2
-            AND (state = 'sending' OR (state IN ('queued', 'unknown') AND state_reason = $3)) FOR UPDATE";
-        let row = unit.row(select, &[&lease.message_id, &lease.generation, &CRASH]).await?;
+            AND (state = 'sending' OR (state IN ('queued', 'unknown') AND state_reason IN ($3, $4))) FOR UPDATE";
+        let row = unit.row(select, &[&lease.message_id, &lease.generation, &CRASH, &QUARANTINED]).await?;
         let Some(row) = row else { return Ok(None) };
         let fields = Fields::new(&row, "messages", "id");
         Ok(Some(Held {

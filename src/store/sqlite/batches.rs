@@ -22,7 +22,14 @@ use crate::store::{Accepted, Error, bounds};
 impl Batches for Sqlite {
     async fn keep(&self, batch: NewBatch, messages: Vec<(u32, NewMessage)>, atomic: bool) -> Result<KeptBatch, Error> {
         let boot: Arc<str> = self.boot.as_str().into();
-        self.writer.try_run(move |unit| keep(unit, &batch, &messages, atomic, &boot)).await
+        // Refused as a result, as in `accept`.
+        self.writer
+            .try_run(move |unit| match (unit.shortage, &batch.idempotency) {
+                (None, _) => keep(unit, &batch, &messages, atomic, &boot).map(Ok),
+                (Some(shortage), None) => Ok(Err(shortage.clone())),
+                (Some(shortage), Some(key)) => Ok(known(unit.tx, key)?.ok_or_else(|| shortage.clone())),
+            })
+            .await?
     }
 
     async fn known(&self, key: &IdempotencyKey) -> Result<Option<KeptBatch>, Error> {

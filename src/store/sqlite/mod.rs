@@ -32,11 +32,15 @@ mod open;
 mod outbox;
 mod queue;
 mod readers;
+mod realign;
 mod receipts;
 mod rescue;
+mod reserve;
+mod restore;
 mod row;
 mod schema;
 mod settle;
+mod space;
 mod standing;
 mod tokens;
 mod users;
@@ -77,6 +81,7 @@ impl Sqlite {
             tokens: all.clone(),
             users: all.clone(),
             counts: all.clone(),
+            restore: all.clone(),
             closing: all,
         }
     }

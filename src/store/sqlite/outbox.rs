@@ -18,7 +18,13 @@ use crate::store::{Accepted, Error, Outbox, bounds, history};
 impl Outbox for Sqlite {
     async fn accept(&self, message: NewMessage, first_lease: Option<Duration>) -> Result<Accepted, Error> {
         let boot: Arc<str> = self.boot.as_str().into();
-        self.writer.try_run(move |unit| accept(unit, &message, first_lease, &boot)).await
+        // Refused as a result, not as an error: that would roll back the results of attempts in the same transaction.
+        self.writer
+            .try_run(move |unit| match unit.shortage {
+                None => accept(unit, &message, first_lease, &boot).map(Ok),
+                Some(shortage) => Ok(known(unit, &message)?.ok_or_else(|| shortage.clone())),
+            })
+            .await?
     }
 
     async fn known(&self, key: &IdempotencyKey) -> Result<Option<Accepted>, Error> {
@@ -60,6 +66,11 @@ fn claim(unit: &Unit<'_>, key: &IdempotencyKey, message: &NewMessage) -> Result<
         return Ok(None);
     }
     find(unit.tx, key)
+}
+
+/// What became of the key before, if it came before.
+fn known(unit: &Unit<'_>, message: &NewMessage) -> Result<Option<Accepted>, Error> {
+    message.idempotency.as_ref().map_or(Ok(None), |key| find(unit.tx, key))
 }
 
 pub(super) fn find(conn: &Connection, key: &IdempotencyKey) -> Result<Option<Accepted>, Error> {

@@ -10,7 +10,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::message::Lease;
 use crate::domain::settlement::{Next, Settlement};
 use crate::domain::state::State;
-use crate::store::rules::{CRASH, doubt_after, reason};
+use crate::store::rules::{CRASH, QUARANTINED, doubt_after, reason};
 use crate::store::{Error, Settled, history};
 
 /// A row that a lease may end.
@@ -58,9 +58,9 @@ fn receipt_for(unit: &Unit<'_>, lease: &Lease, next: &Next, doubt: Option<Timest
 fn held(unit: &Unit<'_>, lease: &Lease) -> Result<Option<Held>, Error> {
     let mut select = unit.tx.prepare_cached(
         "SELECT rowid, id, state, leased_at FROM messages WHERE id = ?1 AND lease_generation = ?2
-            AND (state = 'sending' OR (state IN ('queued', 'unknown') AND state_reason = ?3))",
+            AND (state = 'sending' OR (state IN ('queued', 'unknown') AND state_reason IN (?3, ?4)))",
     )?;
-    let mut rows = select.query(params![lease.message_id, lease.generation, CRASH])?;
+    let mut rows = select.query(params![lease.message_id, lease.generation, CRASH, QUARANTINED])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let fields = Fields::new(row, "messages", "id");
     Ok(Some(Held {

@@ -91,10 +91,27 @@ encoding_aes_key = "{AES_KEY}"
     }
 
     async fn start_on(&self, port: u16) -> Program {
-        let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
         let mut serve = command(&self.config());
         serve.arg("serve").env("WXGATE__SERVER__LISTEN", format!("127.0.0.1:{port}"));
-        let child = serve.stdout(Stdio::null()).stderr(log).spawn().expect("the program starts");
+        let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
+        serve.stderr(log);
+        self.watch_on(port, serve).await
+    }
+
+    /// The same by another command line, its log kept in the usual place.
+    pub(crate) async fn start_as(&self, mut serve: Command) -> Program {
+        let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
+        serve.stderr(log);
+        self.watch(serve).await
+    }
+
+    /// The same, its log left to the command.
+    pub(crate) async fn watch(&self, serve: Command) -> Program {
+        self.watch_on(self.port, serve).await
+    }
+
+    async fn watch_on(&self, port: u16, mut serve: Command) -> Program {
+        let child = serve.stdout(Stdio::null()).spawn().expect("the program starts");
         let program = Program {
             child,
             url: format!("http://127.0.0.1:{port}"),
@@ -131,6 +148,10 @@ impl Program {
 
     pub(crate) async fn get(&self, path: &str) -> serde_json::Value {
         self.request(reqwest::Method::GET, path).send().await.unwrap().json().await.unwrap()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGKILL: nothing is finished.

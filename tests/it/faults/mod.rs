@@ -1,5 +1,14 @@
-//! What goes wrong around the gateway, on purpose: WeChat, clients, callbacks.
+//! What goes wrong around the gateway, on purpose: WeChat, clients, callbacks, the machine.
 
+mod host_clock;
+mod host_disk;
+mod host_files;
+mod host_lock;
+mod host_log;
+mod host_panic;
+mod host_poison;
+mod host_restore;
+mod host_signals;
 mod hostile_bodies;
 mod hostile_cipher;
 mod hostile_http;

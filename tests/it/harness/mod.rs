@@ -38,6 +38,8 @@ pub(crate) struct Setup {
     pub(crate) config: String,
     /// Dotted keys that stand before the harness's own: settings of sections that it opens.
     pub(crate) head: String,
+    /// Settings from the environment, for the sections that the harness opens itself.
+    pub(crate) env: Vec<(&'static str, &'static str)>,
     pub(crate) mode: &'static str,
     pub(crate) account: String,
     /// `storage` and what it needs, in TOML, instead of a SQLite file in the folder.
@@ -52,6 +54,7 @@ impl Default for Setup {
         Self {
             config: String::new(),
             head: String::new(),
+            env: Vec::new(),
             mode: "safe",
             account: String::new(),
             storage: None,
@@ -102,7 +105,9 @@ impl TestApp {
         let path = folder.path().join("wxgate.toml");
         let limits = if setup.config.contains("[limits]") { "" } else { UNLIMITED };
         std::fs::write(&path, setup.head + &config + &setup.config + limits).unwrap();
-        let config = Config::load(Some(&path), std::iter::empty()).unwrap();
+        let config =
+            Config::load(Some(&path), setup.env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+                .unwrap();
         let server = config.server.clone();
         let clock: Arc<dyn Clock> = world.clock.clone();
         let app = Arc::new(App::build(config, clock).await.unwrap());

@@ -35,7 +35,7 @@ impl Backend {
             Self::Sqlite => {
                 let folder = tempfile::tempdir().unwrap();
                 let path = folder.path().join("data/wxgate.db");
-                (StoreConfig::Sqlite(SqliteConfig { path }), Place::Folder(folder))
+                (StoreConfig::Sqlite(SqliteConfig::at(path)), Place::Folder(folder))
             }
             Self::Postgres => {
                 let database = Database::create().await;

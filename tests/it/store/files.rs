@@ -38,7 +38,7 @@ async fn a_second_gateway_on_the_same_file_is_refused() {
 #[tokio::test]
 async fn dropping_every_door_ends_the_store_too() {
     let folder = tempfile::tempdir().unwrap();
-    let config = StoreConfig::Sqlite(SqliteConfig { path: folder.path().join("wxgate.db") });
+    let config = StoreConfig::Sqlite(SqliteConfig::at(folder.path().join("wxgate.db")));
     let stores = open::open(&config, BootId::generate(at(0)), sealer()).await.unwrap();
     let new = message("o1", at(0));
     stores.outbox.accept(new, None).await.unwrap();
@@ -80,7 +80,7 @@ async fn a_file_of_a_newer_version_is_refused() {
 #[tokio::test]
 async fn migrate_tells_the_versions_and_does_nothing_twice() {
     let folder = tempfile::tempdir().unwrap();
-    let config = StoreConfig::Sqlite(SqliteConfig { path: folder.path().join("wxgate.db") });
+    let config = StoreConfig::Sqlite(SqliteConfig::at(folder.path().join("wxgate.db")));
     assert_eq!(open::migrate(&config).await.unwrap(), (0, 2));
     assert_eq!(open::migrate(&config).await.unwrap(), (2, 2));
     open_again(&config).await.unwrap();
@@ -99,7 +99,7 @@ async fn a_file_that_is_no_database_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("wxgate.db");
     std::fs::write(&path, "this is no database, and long enough to look like one to nobody".repeat(20)).unwrap();
-    let refusal = open_again(&StoreConfig::Sqlite(SqliteConfig { path })).await.unwrap_err().to_string();
+    let refusal = open_again(&StoreConfig::Sqlite(SqliteConfig::at(path))).await.unwrap_err().to_string();
     assert!(refusal.contains("damaged"), "{refusal}");
 }
 
@@ -109,7 +109,7 @@ async fn a_folder_that_cannot_be_made_is_named() {
     let blocker = folder.path().join("blocker");
     std::fs::write(&blocker, "").unwrap();
     let path = blocker.join("wxgate.db");
-    let refusal = open_again(&StoreConfig::Sqlite(SqliteConfig { path })).await.unwrap_err().to_string();
+    let refusal = open_again(&StoreConfig::Sqlite(SqliteConfig::at(path))).await.unwrap_err().to_string();
     assert!(refusal.contains("blocker/wxgate.db") && refusal.contains("storage.url"), "{refusal}");
 }
 
@@ -163,7 +163,7 @@ async fn rows_of_every_shipped_version_are_read_after_the_migrations() {
         old.execute_batch(&[schema, rows, version].join(";")).unwrap();
         drop(old);
 
-        let config = StoreConfig::Sqlite(SqliteConfig { path });
+        let config = StoreConfig::Sqlite(SqliteConfig::at(path));
         let stores = open::open(&config, BootId::generate(at(0)), sealer()).await.unwrap();
         let page = PageRequest { limit: 9, after: None };
         let messages = stores.messages.list(MessageFilter::default(), page).await.unwrap().items;

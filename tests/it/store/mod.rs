@@ -3,6 +3,7 @@
 pub(crate) mod backend;
 mod batches;
 mod build;
+mod clock;
 mod counts;
 mod files;
 mod inbox;
@@ -12,8 +13,10 @@ mod late;
 mod laws;
 mod messages;
 mod outbox;
+mod poison;
 mod postgres;
 mod queue;
 mod redis;
+mod restore;
 mod tokens;
 mod users;
