@@ -14,8 +14,8 @@ use wxgate::store::{Accepted, Error, Stores, open};
 
 use super::super::backend::{Database, sealer};
 use super::super::build::{HOLD, at, callback, look_up, message, shop, to_sent};
-use super::server::Server;
-use super::{open_as, until};
+use super::server::{Server, Way};
+use super::{open_as, open_through, until};
 
 /// Callers, a worker and WeChat at work, all at once, until they are stopped.
 struct Load {
@@ -155,6 +155,33 @@ async fn connections_may_be_cut_at_any_moment() {
     load.goes_on(40).await;
     load.end(tasks).await;
     check_rows(&database).await;
+    stores.close().await;
+}
+
+/// The hardest of all: answers to COMMIT are lost, now and then for longer than anybody waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_may_lose_their_answers_at_any_moment() {
+    let database = Database::create().await;
+    let way = Way::to(&database).await;
+    let stores = open_through(&database, way.url(&database)).await;
+    let (load, tasks) = Load::start(&stores);
+    for round in 1..=8 {
+        load.goes_on(40).await;
+        way.lose_commits(1);
+        until("an answer is lost", async || way.lost() == round).await;
+    }
+    for (round, pause) in [(9, 300), (10, 7000), (11, 20)] {
+        load.goes_on(40).await;
+        way.lose_commit_and_close();
+        until("an answer is lost", async || way.lost() == round).await;
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        way.open();
+    }
+    load.goes_on(40).await;
+    load.end(tasks).await;
+    check_rows(&database).await;
+    let canceled: Vec<i64> = database.column("SELECT count(*) FROM messages WHERE state = 'canceled'").await;
+    assert!(canceled[0] > 0, "nothing was ever taken back");
     stores.close().await;
 }
 
