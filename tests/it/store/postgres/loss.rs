@@ -117,14 +117,16 @@ impl Load {
             task.await.unwrap();
         }
         let stores = &self.stores;
-        for id in self.accepted.lock().unwrap().clone() {
+        let accepted = self.accepted.lock().unwrap().clone();
+        for id in accepted {
             let state = look_up(stores, id).await.state;
             let is_sent = self.sent.lock().unwrap().contains(&id);
             // A lease whose answer was lost is given back, or still held by nobody: it was never sent.
             let fits = if is_sent { state == State::Sent } else { matches!(state, State::Queued | State::Sending) };
             assert!(fits, "{id}: {state:?}, sent: {is_sent}");
         }
-        for id in self.refused.lock().unwrap().clone() {
+        let refused = self.refused.lock().unwrap().clone();
+        for id in refused {
             let message = stores.messages.look_up(id).await.unwrap();
             assert!(message.is_none_or(|message| message.state == State::Canceled), "{id} was refused and is there");
             assert!(!self.sent.lock().unwrap().contains(&id), "{id} was refused and sent");
