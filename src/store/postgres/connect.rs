@@ -31,9 +31,14 @@ const SILENCE: Duration = Duration::from_secs(15);
 /// How long one statement may take, and how long a transaction of a node that went silent may hold its locks.
 pub(super) const STATEMENT: Duration = Duration::from_secs(10);
 
-/// Every statement of ours is served by an index, also before the first ANALYZE. A commit is on disk when it is answered,
+/// Every statement of ours finds a few rows by an index, also where a plan is made without knowing how few. A commit is on disk when it is answered,
 /// unless the database asks for more than that.
-const SESSION: &str = "SET enable_seqscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan;
+///
+/// The server asks a silent client whether it is still there, as we ask it: the locks of a machine that lost its power would
+/// be held for hours otherwise.
+const SESSION: &str = "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 2;
+     SET tcp_user_timeout = 15000; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;
+     SET plan_cache_mode = force_generic_plan;
      SET client_min_messages = warning;
      SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 

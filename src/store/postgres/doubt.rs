@@ -67,19 +67,24 @@ impl Doubt {
 
     async fn clear_in_time(&mut self, nodes: Option<&Nodes>, link: &Link, figures: &Figures) -> Result<(), Error> {
         let is_committed = match link.last {
-            Some(last) => last == self.number,
-            None => self.is_any_there(link).await?,
+            Some(last) => Some(last == self.number),
+            None if self.notes.accepted.is_empty() => None,
+            None => Some(self.is_any_there(link).await?),
         };
-        if !is_committed {
-            let error = unavailable("the connection was lost before the commit: nothing was written");
-            answer_all(std::mem::take(&mut self.jobs), &Err(error));
-            return Ok(());
-        }
-        if self.jobs.is_empty() {
+        if is_committed == Some(true) && self.jobs.is_empty() {
             return self.take_back(nodes, link).await;
         }
-        figures.add(&self.notes.deltas);
-        answer_all(std::mem::take(&mut self.jobs), &Ok(()));
+        let outcome = match is_committed {
+            Some(true) => {
+                figures.add(&self.notes.deltas);
+                Ok(())
+            }
+            Some(false) => Err(unavailable("the connection was lost before the commit: nothing was written")),
+            None => {
+                Err(unavailable("the connection was lost during the commit: look what is there before trying again"))
+            }
+        };
+        answer_all(std::mem::take(&mut self.jobs), &outcome);
         Ok(())
     }
 

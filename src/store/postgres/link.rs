@@ -42,6 +42,7 @@ impl Dialer {
             match (&self.nodes, name) {
                 (Some(nodes), Some(name)) => {
                     end_earlier(&client, &name).await?;
+                    nodes.hold(&client).await?;
                     last(&client, nodes.boot()).await
                 }
                 _ => Ok(None),

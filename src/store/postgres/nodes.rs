@@ -1,7 +1,7 @@
 //! The nodes that serve this database: who lives, who is dead, who is to be told.
 //!
-//! A node that lives holds the advisory lock of its boot id on its presence connection; the server lets go of it when that
-//! connection ends, however the node died. Another node is dead when nobody holds its lock: at once when it bore our own name
+//! A node that lives holds the advisory lock of its boot id on its presence connection and on its write connection; the server
+//! lets go of it when they end, however the node died. Another node is dead when nobody holds its lock: at once when it bore our own name
 //! (it is us, before a restart), otherwise when that stays so for a while, for it may be connecting again.
 
 use std::collections::HashMap;
@@ -109,6 +109,12 @@ impl Nodes {
     /// Something may have been missed.
     pub(super) fn wake(&self) {
         self.due.notify_one();
+    }
+
+    /// This connection shows from now on that we live. Several of ours may do so at once.
+    pub(super) async fn hold(&self, client: &Client) -> Result<(), Error> {
+        client.execute("SELECT pg_advisory_lock_shared($1)", &[&LockKey::node(&self.boot)]).await?;
+        Ok(())
     }
 
     /// Enters us, or says that we are still there. Dates are the database's.

@@ -59,7 +59,7 @@ pub async fn migrate(config: &PostgresConfig) -> Result<(usize, usize), Error> {
 /// The server, and how far the tables are.
 pub async fn inspect(config: &PostgresConfig) -> Result<String, Error> {
     let client = Endpoint::new(config)?.connect("wxgate doctor").await?;
-    schema::check_encoding(&client).await?;
+    schema::check_server(&client).await?;
     let version = schema::version(&client).await?;
     schema::check_rights(&client, version).await?;
     let server: String = client.query_one("SHOW server_version", &[]).await?.try_get(0)?;

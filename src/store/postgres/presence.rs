@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::connect::{CONNECT, Endpoint, STATEMENT, Wire, end_earlier, settings_of};
 use super::fault::{self, unavailable};
-use super::lock_key::LockKey;
 use super::nodes::{DUE, ENDED, Missed, Nodes};
 use crate::store::Error;
 
@@ -88,7 +87,7 @@ impl Seat {
             let mut seat = Self { client, wire, missed: Missed::default() };
             seat.client.batch_execute(&settings_of(STATEMENT)).await?;
             end_earlier(&seat.client, &name).await?;
-            seat.lock(nodes).await?;
+            nodes.hold(&seat.client).await?;
             seat.client.batch_execute(&format!("LISTEN {DUE}; LISTEN {ENDED}")).await?;
             seat.beat(nodes).await?;
             Ok(seat)
@@ -102,14 +101,6 @@ impl Seat {
             if let Ok(seat) = Self::take(endpoint, nodes).await {
                 return seat;
             }
-        }
-    }
-
-    async fn lock(&self, nodes: &Nodes) -> Result<(), Error> {
-        let row = self.client.query_one("SELECT pg_try_advisory_lock($1)", &[&LockKey::node(nodes.boot())]).await?;
-        match row.try_get(0)? {
-            true => Ok(()),
-            false => Err(unavailable("an earlier connection of this process still holds its lock")),
         }
     }
 

@@ -13,6 +13,9 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/postgres/0002_batches.sql"),
 ];
 
+/// The oldest server that knows all that we say, as `server_version_num`.
+const OLDEST: i32 = 130_000;
+
 /// The version that this program writes.
 pub(super) const LATEST: usize = STEPS.len();
 
@@ -36,7 +39,7 @@ pub(super) async fn version(client: &Client) -> Result<usize, Error> {
 
 /// Runs what is missing → the version before. Of nodes that start together one does it, the others wait for it.
 pub(super) async fn upgrade(client: &mut Client) -> Result<usize, Error> {
-    check_encoding(client).await?;
+    check_server(client).await?;
     let before = version(client).await?;
     if before == LATEST {
         return Ok(before);
@@ -69,8 +72,15 @@ pub(super) async fn check_rights(client: &Client, version: usize) -> Result<(), 
     ))
 }
 
-/// Text of any language has to fit.
-pub(super) async fn check_encoding(client: &Client) -> Result<(), Error> {
+/// It has to be new enough, and text of any language has to fit.
+pub(super) async fn check_server(client: &Client) -> Result<(), Error> {
+    let row =
+        client.query_one("SELECT current_setting('server_version_num')::int, current_setting('server_version')", &[]);
+    let row = row.await?;
+    if row.try_get::<_, i32>(0)? < OLDEST {
+        let found: String = row.try_get(1)?;
+        return Err(unavailable(format!("the server is PostgreSQL {found}: version 13 or newer is needed")));
+    }
     let encoding: String = client.query_one("SHOW server_encoding", &[]).await?.try_get(0)?;
     if encoding == "UTF8" {
         return Ok(());

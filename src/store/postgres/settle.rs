@@ -126,13 +126,10 @@ impl Settle {
     /// Whom it may concern on other nodes.
     fn tell(&self, unit: &Unit<'_>, settled: &Settled) {
         match &self.settlement.next {
-            Next::Queued { due_at, .. } if settled.state == State::Queued => {
-                if *due_at <= self.now {
-                    unit.is_due();
-                }
-            }
-            _ if !self.is_own => unit.ended(self.lease.message_id),
-            _ => {}
+            Next::Queued { due_at, .. } if settled.state == State::Queued && *due_at <= self.now => unit.is_due(),
+            Next::Queued { .. } if settled.state == State::Queued => {}
+            _ if self.is_own => {}
+            _ => unit.ended(self.lease.message_id),
         }
     }
 }

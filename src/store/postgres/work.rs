@@ -29,7 +29,7 @@ const BATCH: usize = 256;
 const PAUSE: Duration = Duration::from_millis(250);
 /// How often the figures are read anew: other nodes change them too.
 const REFRESH: Duration = Duration::from_secs(2);
-/// How often a batch is run that met others, or whose connection was lost.
+/// How often a batch is run that met others.
 const RUNS: u32 = 3;
 
 pub(super) struct Work {
@@ -57,7 +57,20 @@ enum Line {
 enum Failure {
     /// Nothing was written.
     Nothing(Error, Fault),
+    /// The same: there is no connection, and it is being made.
+    Away(Error),
     Doubt(Error, Notes),
+}
+
+/// What there is to do.
+enum Step {
+    /// So many; none when there will be none any more.
+    Orders(usize),
+    Dialed(Result<Link, Error>),
+    /// Those in doubt have waited long enough.
+    Overdue,
+    /// The figures are.
+    Stale,
 }
 
 impl Work {
@@ -70,93 +83,98 @@ impl Work {
     pub(super) async fn serve(mut self, mut orders: mpsc::Receiver<Order>) {
         let mut waiting = Vec::with_capacity(BATCH);
         loop {
-            let took = tokio::select! {
-                count = orders.recv_many(&mut waiting, BATCH) => Some(count),
-                () = self.do_the_rest() => None,
-            };
-            if took == Some(0) {
-                break;
-            }
-            let mut jobs = Jobs::with_capacity(waiting.len());
-            for order in waiting.drain(..) {
-                match order {
-                    Order::Run(job) => jobs.push(job),
-                    Order::Stop => orders.close(),
+            match self.next(&mut orders, &mut waiting).await {
+                Step::Orders(0) => break,
+                Step::Orders(_) => {
+                    let jobs = self.sort_out(&mut waiting, &mut orders);
+                    self.work_off(jobs).await;
                 }
+                Step::Dialed(dialed) => self.connected(dialed).await,
+                Step::Overdue => self.stop_waiting(),
+                Step::Stale => {}
             }
-            self.work_off(jobs).await;
             if self.refresh_at <= Instant::now() {
                 self.refresh().await;
             }
         }
-        if let Some(doubt) = &mut self.doubt {
-            doubt.stop_waiting();
-        }
+        self.stop_waiting();
     }
 
-    /// One step beside the orders. It is given up when one comes, and begins anew.
-    async fn do_the_rest(&mut self) {
+    /// What comes next. Nothing is lost when it is not waited for to the end.
+    async fn next(&mut self, orders: &mut mpsc::Receiver<Order>, waiting: &mut Vec<Order>) -> Step {
         if let Line::Up(_) = self.line {
-            return tokio::time::sleep_until(self.refresh_at).await;
+            let taken = tokio::time::timeout_at(self.refresh_at, orders.recv_many(waiting, BATCH)).await;
+            return taken.map_or(Step::Stale, Step::Orders);
         }
         let dialer = &self.dialer;
         let redial = self.redial.get_or_insert_with(|| redial(dialer.clone()).boxed());
         let deadline = self.doubt.as_ref().and_then(Doubt::waits_until);
         tokio::select! {
+            count = orders.recv_many(waiting, BATCH) => Step::Orders(count),
             dialed = redial => {
                 self.redial = None;
-                self.connected(dialed).await;
+                Step::Dialed(dialed)
             }
-            () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                if let Some(doubt) = &mut self.doubt {
-                    doubt.stop_waiting();
-                }
+            () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Step::Overdue,
+        }
+    }
+
+    fn sort_out(&self, waiting: &mut Vec<Order>, orders: &mut mpsc::Receiver<Order>) -> Jobs {
+        let mut jobs = Jobs::with_capacity(waiting.len());
+        for order in waiting.drain(..) {
+            match order {
+                Order::Run(job) => jobs.push(job),
+                Order::Stop => orders.close(),
             }
+        }
+        jobs
+    }
+
+    fn stop_waiting(&mut self) {
+        if let Some(doubt) = &mut self.doubt {
+            doubt.stop_waiting();
         }
     }
 
     async fn work_off(&mut self, mut jobs: Jobs) {
-        for run in 1.. {
-            if jobs.is_empty() {
-                return;
-            }
-            let was_up = matches!(self.line, Line::Up(_));
-            match self.commit(&mut jobs).await {
+        let (mut runs, mut was_lost) = (0, false);
+        while !jobs.is_empty() {
+            runs += 1;
+            let (error, fault) = match self.commit(&mut jobs).await {
                 Ok(notes) => {
                     self.figures.add(&notes.deltas);
                     self.recovered();
                     return answer_all(jobs, &Ok(()));
                 }
-                Err(Failure::Doubt(error, notes)) => {
-                    tracing::warn!(%error, "the connection was lost during a commit: the database is asked what became of it");
-                    self.doubt = Some(Doubt::new(self.number, jobs, notes));
-                    return self.dial_at_once().await;
-                }
-                Err(Failure::Nothing(error, Fault::Lost)) => {
-                    if was_up && run < RUNS {
-                        self.dial_at_once().await;
-                    }
-                    if !was_up || run == RUNS || matches!(self.line, Line::Down(_)) {
-                        return self.refuse(jobs, &error);
-                    }
-                }
-                Err(Failure::Nothing(_, Fault::Again)) if run < RUNS => {}
-                Err(Failure::Nothing(error, _)) if jobs.len() == 1 => return self.refuse(jobs, &error),
-                Err(Failure::Nothing(error, _)) => {
+                Err(Failure::Doubt(error, notes)) => return self.doubt(jobs, notes, &error).await,
+                Err(Failure::Away(error)) => return self.refuse(jobs, &error),
+                Err(Failure::Nothing(error, fault)) => (error, fault),
+            };
+            match fault {
+                Fault::Again if runs < RUNS => {}
+                Fault::Lost if was_lost || !self.dial_at_once().await => return self.refuse(jobs, &error),
+                Fault::Lost => was_lost = true,
+                _ if jobs.len() == 1 => return self.refuse(jobs, &error),
+                _ => {
                     tracing::warn!(%error, commands = jobs.len(), "a batch was rolled back; its commands run one by one");
-                    for job in jobs {
+                    for job in std::mem::take(&mut jobs) {
                         Box::pin(self.work_off(vec![job])).await;
                     }
-                    return;
                 }
             }
         }
     }
 
+    async fn doubt(&mut self, jobs: Jobs, notes: Notes, error: &Error) {
+        tracing::warn!(%error, "the connection was lost during a commit: the database is asked what became of it");
+        self.doubt = Some(Doubt::new(self.number, jobs, notes));
+        self.dial_at_once().await;
+    }
+
     async fn commit(&mut self, jobs: &mut Jobs) -> Result<Notes, Failure> {
         let link = match &self.line {
             Line::Up(link) => link,
-            Line::Down(error) => return Err(Failure::Nothing(error.clone(), Fault::Lost)),
+            Line::Down(error) => return Err(Failure::Away(error.clone())),
         };
         self.number += 1;
         let failure = match batch::commit(self.dialer.nodes.as_deref(), link, self.number, jobs).await {
@@ -168,14 +186,16 @@ impl Work {
                 Err(_) => Failure::Nothing(error, Fault::Lost),
             },
         };
-        let (Failure::Nothing(error, _) | Failure::Doubt(error, _)) = &failure;
+        let (Failure::Nothing(error, _) | Failure::Away(error) | Failure::Doubt(error, _)) = &failure;
         self.line = Line::Down(error.clone());
         Err(failure)
     }
 
-    async fn dial_at_once(&mut self) {
+    /// → is the line up again?
+    async fn dial_at_once(&mut self) -> bool {
         let dialed = self.dialer.dial().await;
         self.connected(dialed).await;
+        matches!(self.line, Line::Up(_))
     }
 
     /// The one way back to [`Line::Up`]: what is in doubt comes first.

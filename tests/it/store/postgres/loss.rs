@@ -14,8 +14,8 @@ use wxgate::store::{Accepted, Error, Stores, open};
 
 use super::super::backend::{Database, sealer};
 use super::super::build::{HOLD, at, callback, look_up, message, shop, to_sent};
-use super::server::Server;
-use super::{open_as, until};
+use super::server::{Server, Way};
+use super::{open_as, open_through, until};
 
 /// Callers, a worker and WeChat at work, all at once, until they are stopped.
 struct Load {
@@ -117,14 +117,16 @@ impl Load {
             task.await.unwrap();
         }
         let stores = &self.stores;
-        for id in self.accepted.lock().unwrap().clone() {
+        let accepted = self.accepted.lock().unwrap().clone();
+        for id in accepted {
             let state = look_up(stores, id).await.state;
             let is_sent = self.sent.lock().unwrap().contains(&id);
             // A lease whose answer was lost is given back, or still held by nobody: it was never sent.
             let fits = if is_sent { state == State::Sent } else { matches!(state, State::Queued | State::Sending) };
             assert!(fits, "{id}: {state:?}, sent: {is_sent}");
         }
-        for id in self.refused.lock().unwrap().clone() {
+        let refused = self.refused.lock().unwrap().clone();
+        for id in refused {
             let message = stores.messages.look_up(id).await.unwrap();
             assert!(message.is_none_or(|message| message.state == State::Canceled), "{id} was refused and is there");
             assert!(!self.sent.lock().unwrap().contains(&id), "{id} was refused and sent");
@@ -155,6 +157,33 @@ async fn connections_may_be_cut_at_any_moment() {
     load.goes_on(40).await;
     load.end(tasks).await;
     check_rows(&database).await;
+    stores.close().await;
+}
+
+/// The hardest of all: answers to COMMIT are lost, now and then for longer than anybody waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_may_lose_their_answers_at_any_moment() {
+    let database = Database::create().await;
+    let way = Way::to(&database).await;
+    let stores = open_through(&database, way.url(&database)).await;
+    let (load, tasks) = Load::start(&stores);
+    for round in 1..=8 {
+        load.goes_on(40).await;
+        way.lose_commits(1);
+        until("an answer is lost", async || way.lost() == round).await;
+    }
+    for (round, pause) in [(9, 300), (10, 7000), (11, 20)] {
+        load.goes_on(40).await;
+        way.lose_commit_and_close();
+        until("an answer is lost", async || way.lost() == round).await;
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        way.open();
+    }
+    load.goes_on(40).await;
+    load.end(tasks).await;
+    check_rows(&database).await;
+    let canceled: Vec<i64> = database.column("SELECT count(*) FROM messages WHERE state = 'canceled'").await;
+    assert!(canceled[0] > 0, "nothing was ever taken back");
     stores.close().await;
 }
 

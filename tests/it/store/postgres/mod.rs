@@ -4,6 +4,7 @@ mod doubt;
 mod faults;
 mod loss;
 mod nodes;
+mod plans;
 mod races;
 mod schema;
 mod server;
