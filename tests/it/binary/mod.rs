@@ -2,5 +2,5 @@
 
 mod crash;
 mod logs;
-mod process;
+pub(crate) mod process;
 mod shutdown;

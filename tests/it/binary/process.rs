@@ -16,24 +16,24 @@ use crate::harness::{AES_KEY, CALLBACK_TOKEN};
 /// Longer than anything here takes on a busy machine; reached only by a fault.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) struct Program {
+pub(crate) struct Program {
     child: Child,
-    pub(super) url: String,
-    pub(super) key: String,
+    pub(crate) url: String,
+    pub(crate) key: String,
     http: reqwest::Client,
 }
 
 /// Addresses and a folder that outlive the process.
-pub(super) struct Place {
-    pub(super) folder: tempfile::TempDir,
-    pub(super) sandbox: Sandbox,
+pub(crate) struct Place {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) sandbox: Sandbox,
     port: u16,
     secret: String,
 }
 
 impl Place {
     /// A sandbox with receipts of its own accord, and a configuration for the gateway.
-    pub(super) async fn prepare(extra: &str) -> Self {
+    pub(crate) async fn prepare(extra: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let wechat = format!("http://{}", listener.local_addr().unwrap());
@@ -69,15 +69,21 @@ encoding_aes_key = "{AES_KEY}"
         Self { folder, sandbox, port, secret }
     }
 
-    pub(super) fn config(&self) -> std::path::PathBuf {
+    pub(crate) fn config(&self) -> std::path::PathBuf {
         self.folder.path().join("wxgate.toml")
     }
 
     /// Starts the program and waits until it answers.
-    pub(super) async fn start(&self) -> Program {
+    pub(crate) async fn start(&self) -> Program {
+        self.start_with(&[]).await
+    }
+
+    /// The same, with more of an environment.
+    pub(crate) async fn start_with(&self, environment: &[(&str, &str)]) -> Program {
         let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
-        let child =
-            command(&self.config()).arg("serve").stdout(Stdio::null()).stderr(log).spawn().expect("the program starts");
+        let mut command = command(&self.config());
+        command.arg("serve").envs(environment.iter().copied()).stdout(Stdio::null()).stderr(log);
+        let child = command.spawn().expect("the program starts");
         let program = Program {
             child,
             url: format!("http://127.0.0.1:{}", self.port),
@@ -89,33 +95,44 @@ encoding_aes_key = "{AES_KEY}"
         program
     }
 
-    pub(super) fn log(&self) -> std::path::PathBuf {
+    pub(crate) fn log(&self) -> std::path::PathBuf {
         self.folder.path().join("log.json")
     }
 }
 
 impl Program {
-    pub(super) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+    pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.key)
     }
 
-    pub(super) async fn get(&self, path: &str) -> serde_json::Value {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// One figure of `/metrics`; 0 when it is not there.
+    pub(crate) async fn metric(&self, line: &str) -> f64 {
+        let text = self.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+        let value = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.trim().parse().unwrap())
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> serde_json::Value {
         self.request(reqwest::Method::GET, path).send().await.unwrap().json().await.unwrap()
     }
 
     /// SIGKILL: nothing is finished.
-    pub(super) fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    pub(super) fn signal(&self, signal: nix::sys::signal::Signal) {
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
         let id = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         nix::sys::signal::kill(id, signal).unwrap();
     }
 
     /// Waits for the end of its own accord; → the exit code.
-    pub(super) async fn ended(mut self) -> Option<i32> {
+    pub(crate) async fn ended(mut self) -> Option<i32> {
         let mut code = None;
         until("the program ends", async || match self.child.try_wait().unwrap() {
             Some(status) => {
@@ -137,17 +154,29 @@ impl Drop for Program {
     }
 }
 
-pub(super) fn command(config: &Path) -> Command {
+pub(crate) fn command(config: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wxgate"));
     command.arg("--config").arg(config).env_remove("RUST_LOG").env_remove("WXGATE_CONFIG");
     command
 }
 
+/// Resident memory of a process.
+pub(crate) fn resident_kib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 /// Looks until it holds: another process cannot be waited for in any other way.
-pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
+    until_within(PATIENCE, what, holds).await;
+}
+
+/// The same for what takes long.
+pub(crate) async fn until_within(patience: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     while !holds().await {
-        assert!(started.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        assert!(started.elapsed() < patience, "{what}: not within {patience:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -2,10 +2,14 @@
 
 mod hostile_bodies;
 mod hostile_cipher;
+mod hostile_crowd;
 mod hostile_http;
 mod hostile_letter;
+mod hostile_overload;
 mod hostile_receipts;
 mod hostile_replay;
+mod hostile_storm;
+mod upstream_backlog;
 mod upstream_bodies;
 mod upstream_codes;
 mod upstream_outage;
