@@ -101,10 +101,11 @@ async fn gateway_with(base_url: &str, head: &str) -> TestApp {
     app
 }
 
-#[tokio::test]
-async fn what_never_left_waits_uncounted() {
-    let closed = Line::closed();
-    let mut places = vec![
+type Place = (&'static str, String, Arc<Mutex<Vec<u8>>>);
+
+/// Places where no call can get through: what they are, their URLs, and what they hear.
+async fn places(closed: &Line) -> Vec<Place> {
+    let mut places: Vec<Place> = vec![
         ("a refused connection", closed.url(), Arc::default()),
         ("a name that does not exist", "http://no-such-host.invalid".to_owned(), Arc::default()),
     ];
@@ -120,7 +121,34 @@ async fn what_never_left_waits_uncounted() {
         let (url, heard) = tls_server(kind).await;
         places.push((name, url, heard));
     }
-    for (name, url, heard) in places {
+    places
+}
+
+#[tokio::test]
+async fn a_token_call_that_never_left_holds_messages_up_and_says_why() {
+    let closed = Line::closed();
+    for (name, url, heard) in places(&closed).await {
+        let head = "wechat.connect_timeout = \"300ms\"\n".to_owned();
+        let setup = Setup { account: format!("base_url = \"{url}\""), head, ..Setup::default() };
+        let app = TestApp::start_with(setup).await;
+        let id = app.send_async("oWAITS").await.field("message_id");
+        app.run_until_idle().await;
+        let message = app.message(&id).await;
+        assert_eq!(message["state_reason"], "no_token", "{name}: {message}");
+        assert_eq!(message["attempts"], serde_json::json!([]), "{name}");
+        let reply = app.get("/v1/accounts/shop/token").send().await;
+        let problem = reply.is_problem(503, "token_unavailable").json();
+        assert_eq!(problem["retryable"], true, "{name}");
+        let heard = String::from_utf8_lossy(&heard.lock().unwrap()).into_owned();
+        assert!(!heard.contains("POST"), "{name}: {heard}");
+        tells_no_secret(&format!("{message}{}{heard}", reply.text));
+    }
+}
+
+#[tokio::test]
+async fn what_never_left_waits_uncounted() {
+    let closed = Line::closed();
+    for (name, url, heard) in places(&closed).await {
         let app = gateway_with_token(&url).await;
         let id = app.send_async("oWAITS").await.field("message_id");
         // More often than a message may be tried.
