@@ -33,6 +33,7 @@ pub(crate) struct Place {
 impl Place {
     /// A sandbox with receipts of its own accord, and a configuration for the gateway.
     pub(crate) async fn prepare(extra: &str) -> Self {
+<<<<<<< HEAD
         let (sandbox, wechat) = wechat().await;
         let place = Self::beside(sandbox, &wechat, extra);
         let target =
@@ -54,6 +55,20 @@ impl Place {
             true => String::new(),
             false => format!("storage.url = \"sqlite://{}\"", folder.path().join("wxgate.db").display()),
         };
+=======
+        let folder = tempfile::tempdir().unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let wechat = format!("http://{}", listener.local_addr().unwrap());
+        let port = free_port();
+        let target = CallbackTarget::safe(&format!("http://127.0.0.1:{port}/wechat/shop"), CALLBACK_TOKEN, AES_KEY);
+        let mut config = SandboxConfig::for_tests(Some(target));
+        config.settings.receipts = Receipts::Automatic;
+        config.settings.receipt_delay_ms = 20;
+        config.settings.attempt_spacing_ms = 300;
+        let sandbox = Sandbox::new(config, Arc::new(SystemClock));
+        tokio::spawn(sandbox.clone().serve(listener, CancellationToken::new()));
+        let secret = "ab".repeat(32);
+>>>>>>> upstream
         let text = format!(
             r#"
 {storage}
@@ -82,6 +97,7 @@ encoding_aes_key = "{AES_KEY}"
 
     /// Starts the program and waits until it answers.
     pub(crate) async fn start(&self) -> Program {
+<<<<<<< HEAD
         self.start_on(self.port).await
     }
 
@@ -112,6 +128,17 @@ encoding_aes_key = "{AES_KEY}"
 
     async fn watch_on(&self, port: u16, mut serve: Command) -> Program {
         let child = serve.stdout(Stdio::null()).spawn().expect("the program starts");
+=======
+        self.start_with(&[]).await
+    }
+
+    /// The same, with more of an environment.
+    pub(crate) async fn start_with(&self, environment: &[(&str, &str)]) -> Program {
+        let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
+        let mut command = command(&self.config());
+        command.arg("serve").envs(environment.iter().copied()).stdout(Stdio::null()).stderr(log);
+        let child = command.spawn().expect("the program starts");
+>>>>>>> upstream
         let program = Program {
             child,
             url: format!("http://127.0.0.1:{port}"),
@@ -146,6 +173,20 @@ impl Program {
         self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.key)
     }
 
+<<<<<<< HEAD
+=======
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// One figure of `/metrics`; 0 when it is not there.
+    pub(crate) async fn metric(&self, line: &str) -> f64 {
+        let text = self.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+        let value = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.trim().parse().unwrap())
+    }
+
+>>>>>>> upstream
     pub(crate) async fn get(&self, path: &str) -> serde_json::Value {
         self.request(reqwest::Method::GET, path).send().await.unwrap().json().await.unwrap()
     }
@@ -194,11 +235,27 @@ pub(crate) fn command(config: &Path) -> Command {
     command
 }
 
+/// Resident memory of a process.
+pub(crate) fn resident_kib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 /// Looks until it holds: another process cannot be waited for in any other way.
+<<<<<<< HEAD
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+=======
+pub(crate) async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
+    until_within(PATIENCE, what, holds).await;
+}
+
+/// The same for what takes long.
+pub(crate) async fn until_within(patience: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+>>>>>>> upstream
     let started = Instant::now();
     while !holds().await {
-        assert!(started.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        assert!(started.elapsed() < patience, "{what}: not within {patience:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

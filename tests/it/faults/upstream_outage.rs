@@ -19,6 +19,7 @@ use wxgate::sandbox::DEMO_APP_ID;
 
 use super::upstream_tally::{Mood, Tally};
 use super::upstream_wechat::Line;
+use crate::binary::process::resident_kib;
 use crate::harness::{Setup, TestApp, order_notice};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -105,7 +106,7 @@ async fn run(plan: Plan) -> Figures {
     let started = Instant::now();
     let mut line = Line::closed();
     let app = gateway(&line, plan.token_left).await;
-    let rss_before_mib = rss_mib(std::process::id());
+    let rss_before_mib = resident_kib(std::process::id()) / 1024;
     let (mut ids, mut most_running) = (Vec::new(), 0);
     for second in 0..plan.seconds {
         ids.extend(accept(&app, second, plan.rate).await);
@@ -115,7 +116,7 @@ async fn run(plan: Plan) -> Figures {
         most_running = most_running.max(running);
         app.advance(SECOND).await;
     }
-    let (tries, rss_full_mib) = (tries(&app).await, rss_mib(std::process::id()));
+    let (tries, rss_full_mib) = (tries(&app).await, resident_kib(std::process::id()) / 1024);
     // What is too old now must not go out.
     app.tick().await;
     let wechat = Tally::serve(line.listen(), LATENCY, (plan.mood)(app.clock.clone()));
@@ -156,13 +157,6 @@ async fn run(plan: Plan) -> Figures {
 async fn queued(app: &TestApp) -> f64 {
     app.metric(r#"wxgate_messages_total{account="shop",state="queued"}"#).await
         + app.metric(r#"wxgate_messages_total{account="shop",state="sending"}"#).await
-}
-
-/// Resident memory of a process.
-pub(super) fn rss_mib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
 
 fn healthy(_: Arc<ManualClock>) -> Mood {
@@ -238,7 +232,7 @@ async fn a_wechat_that_counts_by_the_minute_is_not_asked_in_vain_all_the_time() 
     assert!(figures.calls_after <= 2 * figures.sent as u64, "{figures:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes long: scripts/outage runs it"]
 async fn a_whole_hour_at_a_hundred_a_second() {
     let plan = Plan { seconds: 3_600, rate: 100, token_left: Duration::from_secs(1_800), mood: healthy };

@@ -13,7 +13,7 @@ use wxgate::domain::secret::Secret;
 use wxgate::domain::token::AccessToken;
 use wxgate::sandbox::DEMO_APP_ID;
 
-use super::upstream_wechat::{Line, RawWechat, TOKEN, keeps_no_secret, tells_no_secret};
+use super::upstream_wechat::{Act, Line, RawWechat, TOKEN, keeps_no_secret, tells_no_secret};
 use crate::harness::{Setup, TestApp};
 
 /// What a server does with a client that wants to speak TLS.
@@ -81,7 +81,11 @@ fn self_signed(names: &[&str], is_expired: bool) -> Tls {
 
 /// A gateway that has a token for this WeChat already.
 async fn gateway_with_token(base_url: &str) -> TestApp {
-    let head = "wechat.connect_timeout = \"300ms\"\n".to_owned();
+    gateway_with(base_url, "wechat.connect_timeout = \"300ms\"\n").await
+}
+
+async fn gateway_with(base_url: &str, head: &str) -> TestApp {
+    let head = head.to_owned();
     let app =
         TestApp::start_with(Setup { account: format!("base_url = \"{base_url}\""), head, ..Setup::default() }).await;
     let now = app.clock.now();
@@ -97,10 +101,11 @@ async fn gateway_with_token(base_url: &str) -> TestApp {
     app
 }
 
-#[tokio::test]
-async fn what_never_left_waits_uncounted() {
-    let closed = Line::closed();
-    let mut places = vec![
+type Place = (&'static str, String, Arc<Mutex<Vec<u8>>>);
+
+/// Places where no call can get through: what they are, their URLs, and what they hear.
+async fn places(closed: &Line) -> Vec<Place> {
+    let mut places: Vec<Place> = vec![
         ("a refused connection", closed.url(), Arc::default()),
         ("a name that does not exist", "http://no-such-host.invalid".to_owned(), Arc::default()),
     ];
@@ -116,7 +121,34 @@ async fn what_never_left_waits_uncounted() {
         let (url, heard) = tls_server(kind).await;
         places.push((name, url, heard));
     }
-    for (name, url, heard) in places {
+    places
+}
+
+#[tokio::test]
+async fn a_token_call_that_never_left_holds_messages_up_and_says_why() {
+    let closed = Line::closed();
+    for (name, url, heard) in places(&closed).await {
+        let head = "wechat.connect_timeout = \"300ms\"\n".to_owned();
+        let setup = Setup { account: format!("base_url = \"{url}\""), head, ..Setup::default() };
+        let app = TestApp::start_with(setup).await;
+        let id = app.send_async("oWAITS").await.field("message_id");
+        app.run_until_idle().await;
+        let message = app.message(&id).await;
+        assert_eq!(message["state_reason"], "no_token", "{name}: {message}");
+        assert_eq!(message["attempts"], serde_json::json!([]), "{name}");
+        let reply = app.get("/v1/accounts/shop/token").send().await;
+        let problem = reply.is_problem(503, "token_unavailable").json();
+        assert_eq!(problem["retryable"], true, "{name}");
+        let heard = String::from_utf8_lossy(&heard.lock().unwrap()).into_owned();
+        assert!(!heard.contains("POST"), "{name}: {heard}");
+        tells_no_secret(&format!("{message}{}{heard}", reply.text));
+    }
+}
+
+#[tokio::test]
+async fn what_never_left_waits_uncounted() {
+    let closed = Line::closed();
+    for (name, url, heard) in places(&closed).await {
         let app = gateway_with_token(&url).await;
         let id = app.send_async("oWAITS").await.field("message_id");
         // More often than a message may be tried.
@@ -159,4 +191,83 @@ async fn a_caller_who_waits_while_wechat_is_away_gets_202_and_the_message_goes_o
     let message = app.message(&reply.field("message_id")).await;
     assert_eq!(message["state"], "sent", "{message}");
     assert_eq!(wechat.sends().len(), 1);
+}
+
+/// A proxy between us and WeChat that does not make the way: nothing left, and its password is told to nobody.
+#[tokio::test]
+async fn a_proxy_that_makes_no_way_means_that_nothing_left() {
+    for (name, answer) in [
+        (
+            "it wants a password",
+            &b"HTTP/1.1 407 Proxy Authentication Required\r\nproxy-authenticate: Basic\r\n\r\n"[..],
+        ),
+        ("it cannot", b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 4\r\n\r\noops"),
+        ("it may not", b"HTTP/1.1 403 Forbidden\r\n\r\n"),
+        ("it talks nonsense", b"nonsense\r\n\r\n"),
+        ("it hangs up", b""),
+        ("it makes the way to nowhere", b"HTTP/1.1 200 Connection established\r\n\r\n"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = format!("http://user:PROXYPASSWORD@{}", listener.local_addr().unwrap());
+        let heard = Arc::new(Mutex::new(String::new()));
+        let ears = heard.clone();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut bytes = [0; 4096];
+                let count = stream.read(&mut bytes).await.unwrap();
+                ears.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
+                let _ = stream.write_all(answer).await;
+            }
+        });
+        let app = gateway_with("https://api.weixin.example", &format!("wechat.proxy = \"{proxy}\"\n")).await;
+        let id = app.send_async("oPROXY").await.field("message_id");
+        app.run_until_idle().await;
+        let message = app.message(&id).await;
+        assert_eq!(message["state_reason"], "not_connected", "{name}: {message}");
+        assert_eq!(message["attempts"][0]["outcome"], "not_sent", "{name}: {message}");
+        let heard = heard.lock().unwrap().clone();
+        assert!(heard.starts_with("CONNECT api.weixin.example:443 "), "{name}: {heard}");
+        tells_no_secret(&format!("{message}{heard}"));
+        assert!(!message.to_string().contains("PROXYPASSWORD"), "{name}: {message}");
+    }
+}
+
+/// What could not be sent anyway is not taken in hand: nothing is written twice, and a crash puts nothing in doubt.
+#[tokio::test]
+async fn what_comes_while_the_line_is_shut_is_left_to_the_queue() {
+    let closed = Line::closed();
+    let head = "queue.breaker_failures = 1\n";
+    let app = gateway_with(&closed.url(), head).await;
+    let first = app.send_async("oFIRST").await.field("message_id");
+    app.app.settled().await;
+    assert_eq!(app.message(&first).await["state_reason"], "not_connected");
+    let mut body = crate::harness::order_notice("oSECOND");
+    body["on_unknown"] = "hold".into();
+    let waiting = app.post("/send-template").header("prefer", "wait=1").json(&body).send().await;
+    assert_eq!((waiting.status, waiting.field("state").as_str()), (202, "queued"), "{}", waiting.text);
+    let at_once = app.send_async("oTHIRD").await;
+    app.app.settled().await;
+    for id in [waiting.field("message_id"), at_once.field("message_id")] {
+        let message = app.message(&id).await;
+        let states: Vec<_> =
+            message["history"].as_array().unwrap().iter().map(|entry| entry["state"].clone()).collect();
+        assert_eq!(states, ["queued"], "{message}");
+    }
+}
+
+/// The same when there is no token and none may be fetched now; but who waits is told whether the account is at fault.
+#[tokio::test]
+async fn what_comes_while_no_token_can_be_had_is_left_to_the_queue() {
+    let wechat = RawWechat::start().await;
+    let app = wechat.gateway("").await;
+    wechat.next_token(Act::ok(r#"{"errcode":40164,"errmsg":"invalid ip"}"#));
+    let first = app.send_async("oFIRST").await.field("message_id");
+    app.app.settled().await;
+    assert_eq!(app.message(&first).await["state_reason"], "no_token");
+    let second = app.send_async("oSECOND").await.field("message_id");
+    app.app.settled().await;
+    assert_eq!(app.message(&second).await["history"].as_array().unwrap().len(), 1);
+    app.send("oTHIRD").await.is_problem(502, "account_refused");
+    assert_eq!(wechat.token_calls().len(), 1);
 }
