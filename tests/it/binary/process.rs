@@ -80,7 +80,7 @@ encoding_aes_key = "{AES_KEY}"
         let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
         let child =
             command(&self.config()).arg("serve").stdout(Stdio::null()).stderr(log).spawn().expect("the program starts");
-        let program = Program {
+        let mut program = Program {
             child,
             url: format!("http://127.0.0.1:{}", self.port),
             key: format!("wxg_tests_{}", self.secret),
@@ -88,6 +88,7 @@ encoding_aes_key = "{AES_KEY}"
         };
         let health = format!("{}/health", program.url);
         until("the program answers", async || program.http.get(&health).send().await.is_ok()).await;
+        assert!(program.child.try_wait().unwrap().is_none(), "another program answers on its port");
         program
     }
 
