@@ -33,7 +33,6 @@ pub(crate) struct Place {
 impl Place {
     /// A sandbox with receipts of its own accord, and a configuration for the gateway.
     pub(crate) async fn prepare(extra: &str) -> Self {
-<<<<<<< HEAD
         let (sandbox, wechat) = wechat().await;
         let place = Self::beside(sandbox, &wechat, extra);
         let target =
@@ -55,20 +54,6 @@ impl Place {
             true => String::new(),
             false => format!("storage.url = \"sqlite://{}\"", folder.path().join("wxgate.db").display()),
         };
-=======
-        let folder = tempfile::tempdir().unwrap();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let wechat = format!("http://{}", listener.local_addr().unwrap());
-        let port = free_port();
-        let target = CallbackTarget::safe(&format!("http://127.0.0.1:{port}/wechat/shop"), CALLBACK_TOKEN, AES_KEY);
-        let mut config = SandboxConfig::for_tests(Some(target));
-        config.settings.receipts = Receipts::Automatic;
-        config.settings.receipt_delay_ms = 20;
-        config.settings.attempt_spacing_ms = 300;
-        let sandbox = Sandbox::new(config, Arc::new(SystemClock));
-        tokio::spawn(sandbox.clone().serve(listener, CancellationToken::new()));
-        let secret = "ab".repeat(32);
->>>>>>> upstream
         let text = format!(
             r#"
 {storage}
@@ -97,27 +82,28 @@ encoding_aes_key = "{AES_KEY}"
 
     /// Starts the program and waits until it answers.
     pub(crate) async fn start(&self) -> Program {
-<<<<<<< HEAD
-        self.start_on(self.port).await
+        self.start_with(&[]).await
+    }
+
+    /// The same, with more of an environment.
+    pub(crate) async fn start_with(&self, environment: &[(&str, &str)]) -> Program {
+        let mut serve = command(&self.config());
+        serve.arg("serve").envs(environment.iter().copied());
+        self.start_as(serve).await
     }
 
     /// A further node, beside the first.
     pub(crate) async fn start_beside(&self) -> Program {
-        self.start_on(free_port()).await
-    }
-
-    async fn start_on(&self, port: u16) -> Program {
+        let port = free_port();
         let mut serve = command(&self.config());
         serve.arg("serve").env("WXGATE__SERVER__LISTEN", format!("127.0.0.1:{port}"));
-        let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
-        serve.stderr(log);
+        serve.stderr(self.log_file());
         self.watch_on(port, serve).await
     }
 
     /// The same by another command line, its log kept in the usual place.
     pub(crate) async fn start_as(&self, mut serve: Command) -> Program {
-        let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
-        serve.stderr(log);
+        serve.stderr(self.log_file());
         self.watch(serve).await
     }
 
@@ -128,18 +114,7 @@ encoding_aes_key = "{AES_KEY}"
 
     async fn watch_on(&self, port: u16, mut serve: Command) -> Program {
         let child = serve.stdout(Stdio::null()).spawn().expect("the program starts");
-=======
-        self.start_with(&[]).await
-    }
-
-    /// The same, with more of an environment.
-    pub(crate) async fn start_with(&self, environment: &[(&str, &str)]) -> Program {
-        let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
-        let mut command = command(&self.config());
-        command.arg("serve").envs(environment.iter().copied()).stdout(Stdio::null()).stderr(log);
-        let child = command.spawn().expect("the program starts");
->>>>>>> upstream
-        let program = Program {
+        let mut program = Program {
             child,
             url: format!("http://127.0.0.1:{port}"),
             key: format!("wxg_tests_{}", self.secret),
@@ -147,7 +122,12 @@ encoding_aes_key = "{AES_KEY}"
         };
         let health = format!("{}/health", program.url);
         until("the program answers", async || program.http.get(&health).send().await.is_ok()).await;
+        assert!(program.child.try_wait().unwrap().is_none(), "another program answers on its port");
         program
+    }
+
+    fn log_file(&self) -> std::fs::File {
+        std::fs::File::options().create(true).append(true).open(self.log()).unwrap()
     }
 
     pub(crate) fn log(&self) -> std::path::PathBuf {
@@ -173,8 +153,6 @@ impl Program {
         self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.key)
     }
 
-<<<<<<< HEAD
-=======
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -186,7 +164,6 @@ impl Program {
         value.map_or(0.0, |value| value.trim().parse().unwrap())
     }
 
->>>>>>> upstream
     pub(crate) async fn get(&self, path: &str) -> serde_json::Value {
         self.request(reqwest::Method::GET, path).send().await.unwrap().json().await.unwrap()
     }
@@ -243,16 +220,13 @@ pub(crate) fn resident_kib(process: u32) -> u64 {
 }
 
 /// Looks until it holds: another process cannot be waited for in any other way.
-<<<<<<< HEAD
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-=======
 pub(crate) async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
     until_within(PATIENCE, what, holds).await;
 }
 
 /// The same for what takes long.
 pub(crate) async fn until_within(patience: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
->>>>>>> upstream
     let started = Instant::now();
     while !holds().await {
         assert!(started.elapsed() < patience, "{what}: not within {patience:?}");

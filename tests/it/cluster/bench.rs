@@ -22,16 +22,22 @@ pub(super) struct Pair {
 }
 
 impl Pair {
+    /// Each with a file of its own for its messages.
     pub(super) async fn prepare() -> Self {
+        Self::with(&format!("secrets.key = \"{}=\"", "A".repeat(43)), ["", ""]).await
+    }
+
+    /// `common`: settings of both, `secrets.key` among them. `own`: of each.
+    pub(super) async fn with(common: &str, own: [&str; 2]) -> Self {
         let (sandbox, url) = wechat().await;
         let redis = RedisServer::start();
         let roads = [Road::to(redis.port).await, Road::to(redis.port).await];
-        let place = |road: &Road| {
-            let redis = format!("redis.url = \"redis://127.0.0.1:{}\"", road.port);
-            let extra = format!("{redis}\nsecrets.key = \"{}=\"\ntoken.max_refreshes_per_hour = 1000", "A".repeat(43));
+        let place = |number: usize| {
+            let redis = format!("redis.url = \"redis://127.0.0.1:{}\"", roads[number].port);
+            let extra = format!("{common}\n{redis}\ntoken.max_refreshes_per_hour = 1000\n{}", own[number]);
             Place::beside(sandbox.clone(), &url, &extra)
         };
-        let places = [place(&roads[0]), place(&roads[1])];
+        let places = [place(0), place(1)];
         Self { sandbox, redis, roads, places, rounds: 0, people: Vec::new() }
     }
 
