@@ -168,10 +168,6 @@ impl Program {
         self.request(reqwest::Method::GET, path).send().await.unwrap().json().await.unwrap()
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// SIGKILL: nothing is finished.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
@@ -220,7 +216,6 @@ pub(crate) fn resident_kib(process: u32) -> u64 {
 }
 
 /// Looks until it holds: another process cannot be waited for in any other way.
-pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 pub(crate) async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
     until_within(PATIENCE, what, holds).await;
 }
