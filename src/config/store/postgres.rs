@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use url::Url;
-
 use super::super::read::Section;
-use super::without_password;
 use crate::domain::secret::Secret;
 
 const FORM: &str = "has to be postgres://user[:password]@host[:port]/database[?sslmode=disable|prefer|require]";
+const HIDDEN: &str = "has its password behind the question mark, where it could be shown; write \
+    postgres://user:password@host/database";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostgresConfig {
@@ -55,31 +54,35 @@ impl PostgresConfig {
 
     /// The URL without its password.
     pub(super) fn shown(&self) -> String {
-        Url::parse(self.url.expose()).map_or_else(|_| "postgres://***".to_owned(), |url| without_password(url).into())
+        let url = self.url.expose();
+        let (Some(credentials), Some(host)) = (url.find("://").map(|at| at + 3), url.rfind('@')) else {
+            return url.to_owned();
+        };
+        match url[credentials..host].split_once(':') {
+            Some((user, _)) => format!("{}{user}:***{}", &url[..credentials], &url[host..]),
+            None => url.to_owned(),
+        }
     }
 }
 
 /// The URL for the library, and what it says about TLS. What is wrong is told without repeating any of it.
 fn parse(text: &str) -> Result<(Secret, Tls), String> {
-    let mut url = Url::parse(text).map_err(|_| FORM.to_owned())?;
+    let (address, query) = text.split_once('?').unwrap_or((text, ""));
     let mut tls = Tls::Prefer;
     let mut others = Vec::new();
-    for (name, value) in url.query_pairs() {
-        match (&*name, &*value) {
+    for part in query.split('&').filter(|part| !part.is_empty()) {
+        match part.split_once('=').unwrap_or((part, "")) {
             ("sslmode", "disable") => tls = Tls::Disable,
             ("sslmode", "prefer") => tls = Tls::Prefer,
             ("sslmode", "require" | "verify-full") => tls = Tls::Require,
             ("sslmode", _) => return Err("has an unknown sslmode; known are disable, prefer and require".to_owned()),
             ("sslrootcert", _) => return Err("has sslrootcert; name that file in storage.ca_file".to_owned()),
-            ("password", _) => return Err("has its password behind the question mark, where it could be shown; write postgres://user:password@host/database".to_owned()),
-            _ => others.push((name.into_owned(), value.into_owned())),
+            ("password", _) => return Err(HIDDEN.to_owned()),
+            _ => others.push(part),
         }
     }
-    url.set_query(None);
-    if !others.is_empty() {
-        url.query_pairs_mut().extend_pairs(others);
-    }
-    let config: tokio_postgres::Config = url.as_str().parse().map_err(|_| FORM.to_owned())?;
+    let url = if others.is_empty() { address.to_owned() } else { format!("{address}?{}", others.join("&")) };
+    let config: tokio_postgres::Config = url.parse().map_err(|_| FORM.to_owned())?;
     match () {
         () if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() => {
             Err(format!("names no host; it {FORM}"))
@@ -105,9 +108,23 @@ mod tests {
                 Tls::Require,
             ),
             ("postgres://a@h/d?sslmode=verify-full", "postgres://a@h/d", Tls::Require),
-            ("postgres://a@/d?host=/run/postgresql", "postgres://a@/d?host=%2Frun%2Fpostgresql", Tls::Prefer),
+            ("postgres://a@/d?host=/run/postgresql", "postgres://a@/d?host=/run/postgresql", Tls::Prefer),
         ] {
             assert_eq!(parse(text), Ok((Secret::new(url), tls)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_has_no_password() {
+        for (url, shown) in [
+            ("postgres://a@h/d", "postgres://a@h/d"),
+            ("postgres://a:s3cr3t@h/d?x=y", "postgres://a:***@h/d?x=y"),
+            ("postgres://a:s3@cr3t@h/d", "postgres://a:***@h/d"),
+            ("postgres://a:s3cr3t@h:1,i:2/d", "postgres://a:***@h:1,i:2/d"),
+        ] {
+            let node = String::new();
+            let config = PostgresConfig { url: Secret::new(url), tls: Tls::Prefer, ca_file: None, pool_size: 1, node };
+            assert_eq!(config.shown(), shown);
         }
     }
 
