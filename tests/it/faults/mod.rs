@@ -8,4 +8,5 @@ mod host_log;
 mod host_panic;
 mod host_poison;
 mod host_restore;
+mod host_retention;
 mod host_signals;
