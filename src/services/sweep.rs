@@ -17,6 +17,8 @@ use crate::store::queue::CRASHES;
 
 /// Rows that one transaction touches: others write in between.
 const BATCH: usize = 500;
+/// Rows that one transaction deletes.
+pub const FORGET_BATCH: usize = 500;
 /// How long an idempotency key is kept.
 const KEY_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -89,9 +91,9 @@ impl Sweep {
     pub async fn forget_keys(&self) -> Result<usize, store::Error> {
         let mut touched = 0;
         loop {
-            let count = self.outbox.forget_keys(self.clock.now().minus(KEY_LIFE), BATCH).await?;
+            let count = self.outbox.forget_keys(self.clock.now().minus(KEY_LIFE), FORGET_BATCH).await?;
             touched += count;
-            if count < BATCH {
+            if count < FORGET_BATCH {
                 return Ok(touched);
             }
         }
@@ -102,16 +104,16 @@ impl Sweep {
         let now = self.clock.now();
         let (mut messages, mut callbacks) = (0, 0);
         loop {
-            let batch = self.messages.forget(now.minus(self.retention.messages), BATCH).await?;
+            let batch = self.messages.forget(now.minus(self.retention.messages), FORGET_BATCH).await?;
             messages += batch;
-            if batch < BATCH {
+            if batch < FORGET_BATCH {
                 break;
             }
         }
         loop {
-            let batch = self.inbox.forget(now.minus(self.retention.callbacks), BATCH).await?;
+            let batch = self.inbox.forget(now.minus(self.retention.callbacks), FORGET_BATCH).await?;
             callbacks += batch;
-            if batch < BATCH {
+            if batch < FORGET_BATCH {
                 break;
             }
         }

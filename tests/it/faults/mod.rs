@@ -8,6 +8,7 @@ mod host_log;
 mod host_panic;
 mod host_poison;
 mod host_restore;
+mod host_retention;
 mod host_signals;
 mod hostile_bodies;
 mod hostile_cipher;
