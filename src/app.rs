@@ -17,6 +17,7 @@ use crate::domain::clock::Clock;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
 use crate::domain::secret::Secret;
+use crate::failpoint::{Point, reach};
 use crate::http::{self, HttpState};
 use crate::services::accept::Accept;
 use crate::services::access::{Access, KeyRequest};
@@ -66,6 +67,7 @@ impl App {
         let boot = BootId::generate(clock.now());
         let sealer = Sealer::new(config.secrets.open().context("the key that seals secrets")?.0);
         let stores = store::open::open(&config.store, boot, sealer.clone()).await?;
+        reach(Point::StartOpened);
         let shared = config.redis.as_ref().map(|redis| store::open::share_tokens(redis, sealer)).transpose()?;
         let client = WechatClient::new(upstream::http::client(&config.wechat)?);
         let metrics = Metrics::new();
@@ -241,6 +243,7 @@ impl App {
 
     /// Attempts end and are settled; what does not end in time stays leased and is taken back at the next start.
     async fn drain(self, stop: &Stop, beside: TaskTracker) {
+        reach(Point::DrainBegun);
         beside.close();
         self.tasks.close();
         let ended = async {
@@ -254,7 +257,9 @@ impl App {
                 tracing::warn!("stopped before every attempt had ended: what is left is taken back at the next start");
             }
         }
+        reach(Point::DrainEnded);
         self.stores.close().await;
+        reach(Point::DrainClosed);
     }
 }
 

@@ -111,11 +111,25 @@ impl Sandbox {
         self.with(|world, _| world.receipts.len() + world.receipts_under_way)
     }
 
+    /// Openids whose receipt was tried three times and never acknowledged: it does not come again.
+    pub fn lost_receipts(&self) -> Vec<String> {
+        self.with(|world, _| world.lost_receipts.iter().map(|receipt| receipt.openid.clone()).collect())
+    }
+
     /// Whether the target acknowledged it. An account without a target gets none.
     pub(super) async fn deliver(&self, receipt: &Receipt) -> bool {
         let request = CallbackRequest::receipt(&receipt.openid, receipt.msgid, &receipt.status)
             .for_account(&receipt.account)
             .attempts(ATTEMPTS);
-        self.send_callback(request).await.is_ok_and(|result| result.accepted)
+        let accepted = self.send_callback(request).await.is_ok_and(|result| result.accepted);
+        if !accepted {
+            self.with(|world, _| {
+                if world.lost_receipts.len() >= KEPT {
+                    world.lost_receipts.pop_front();
+                }
+                world.lost_receipts.push_back(receipt.clone());
+            });
+        }
+        accepted
     }
 }

@@ -13,6 +13,7 @@ use crate::domain::retry::Backoff;
 use crate::domain::settlement::{Next, Settlement};
 use crate::domain::state::State;
 use crate::domain::token::AccessToken;
+use crate::failpoint::{Point, reach};
 use crate::services::accounts::Accounts;
 use crate::services::breaker::{Breakers, Permit};
 use crate::services::outcomes::{Outcomes, Progress};
@@ -106,6 +107,7 @@ impl Dispatch {
             self.metrics.accept_to_attempt(self.clock.now().since(lease.created_at));
         }
         let _place = self.running.enter(lease.message_id);
+        reach(Point::DispatchBegun);
         let mut trip = Trip { lease, attempts: Vec::new(), renewed: false };
         let next = self.travel(&mut trip, audience).await;
         self.settle(trip, next).await
@@ -137,6 +139,7 @@ impl Dispatch {
             Ok(token) => token,
             Err(error) => return self.without_token(trip, &account, &error, audience),
         };
+        reach(Point::DispatchToken);
         self.travel_with(trip, &account, token, audience).await
     }
 
@@ -152,6 +155,7 @@ impl Dispatch {
                 return next;
             }
             let call = self.call(trip, account, &token).await;
+            reach(Point::DispatchAnswered);
             self.tell_breaker(account, &call.reply);
             let mut situation = self.situation(trip, call.started_at);
             situation.now = self.clock.now();
@@ -270,6 +274,7 @@ impl Dispatch {
         };
         let settlement = Settlement { attempts: trip.attempts, next };
         let settled = self.write_down(trip.lease, &settlement).await;
+        reach(Point::SettleKept);
         if settled.applied && self.outcomes.is_awaited(id) {
             let progress = Progress {
                 state: settled.state,

@@ -8,6 +8,7 @@ use crate::config::store::RetentionConfig;
 use crate::domain::clock::Clock;
 use crate::domain::ids::MessageId;
 use crate::domain::state::State;
+use crate::failpoint::{Point, reach};
 use crate::services::dispatch::Running;
 use crate::services::outcomes::{Outcomes, Progress};
 use crate::services::slots::Slots;
@@ -49,6 +50,7 @@ impl Sweep {
                 self.tell(*id, *state);
             }
             if !rescued.queued.is_empty() {
+                reach(Point::RescueKept);
                 tracing::info!(count = rescued.queued.len(), "orphans of an earlier process go on");
                 self.slots.ring();
             }
@@ -65,6 +67,7 @@ impl Sweep {
             let expired = self.queue.expire(self.clock.now(), BATCH).await?;
             touched += expired.len();
             for (id, state) in &expired {
+                reach(Point::ExpireKept);
                 self.tell(*id, *state);
             }
             if expired.len() < BATCH {
@@ -92,6 +95,7 @@ impl Sweep {
         loop {
             let batch = self.messages.forget(now.minus(self.retention.messages), BATCH).await?;
             messages += batch;
+            reach(Point::ForgetKept);
             if batch < BATCH {
                 break;
             }

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::domain::clock::Clock;
 use crate::domain::message::Lease;
 use crate::domain::state::Lane;
+use crate::failpoint::{Point, reach};
 use crate::services::dispatch::{Audience, Dispatch};
 use crate::services::slots::{Slot, Slots};
 use crate::store::{self, OpenAccount};
@@ -121,6 +122,7 @@ impl Worker {
         let leases = self.queue.lease(lane, open, limit, self.clock.now(), self.hold).await?;
         let started = leases.len();
         for lease in leases {
+            reach(Point::LeaseKept);
             if let Some(account) = open.iter_mut().find(|account| account.name == lease.account) {
                 account.room = account.room.saturating_sub(1);
             }

@@ -8,3 +8,5 @@ mod delivery;
 mod docs;
 mod harness;
 mod store;
+#[path = "../support/mod.rs"]
+mod support;

@@ -20,6 +20,7 @@ use crate::domain::ids::MessageId;
 use crate::domain::message::{IdempotencyKey, Lease, Message, NewMessage};
 use crate::domain::secret::Openid;
 use crate::domain::state::{OnUnknown, State};
+use crate::failpoint::{Point, reach};
 use crate::services::accounts::Accounts;
 use crate::services::dispatch::{Audience, Dispatch};
 use crate::services::outcomes::{Outcomes, Progress, Waiter};
@@ -115,6 +116,9 @@ impl Accept {
             let goes_on = matches!(accepted, Ok(Accepted::New));
             // The caller may have left; the message has not.
             let _ = told.send(accepted);
+            if goes_on {
+                reach(Point::AcceptKept);
+            }
             match lent {
                 _ if !goes_on => {}
                 Some((lease, slot)) => {
@@ -139,6 +143,7 @@ impl Accept {
     }
 
     async fn replay(&self, id: MessageId, asked: Message, warnings: Vec<Warning>) -> Result<Kept, AcceptError> {
+        reach(Point::AcceptReplayed);
         match self.messages.look_up(id).await {
             Ok(Some(message)) => Ok(Kept { message, replayed: true, warnings }),
             // Retention took the message before its key: nothing can be said of it any more.

@@ -9,6 +9,7 @@ use super::known::Known;
 use super::rules;
 use crate::domain::account::TokenApi;
 use crate::domain::token::AccessToken;
+use crate::failpoint::{Point, reach};
 use crate::store::tokens::RefreshLock;
 use crate::upstream::wechat::{CallError, FreshToken, TokenReply, errcode_label};
 
@@ -141,6 +142,7 @@ impl Core {
             ..refused.clone()
         };
         self.record(marked).await;
+        reach(Point::TokenMarked);
         let fresh = self.ask(true).await?;
         Ok(self.keep(fresh).await)
     }
@@ -185,6 +187,7 @@ impl Core {
     }
 
     async fn keep(&self, fresh: FreshToken) -> Arc<AccessToken> {
+        reach(Point::TokenFetched);
         let known = self.look_around().await;
         let (forced_at, forced_today) = known.forced();
         let now = self.doors.clock.now();
@@ -219,9 +222,11 @@ impl Core {
         if let Err(error) = self.doors.kept.keep(name, &self.account.app_id, &token).await {
             tracing::warn!(account.id = %name, %error, "the token cannot be kept: a restart will fetch one");
         }
+        reach(Point::TokenKept);
         if let Some(shared) = &self.doors.shared {
             // Redis out of reach is told by its own door; other nodes fetch for themselves.
             let _ = shared.publish(name, &self.account.app_id, &token).await;
+            reach(Point::TokenPublished);
         }
         token
     }

@@ -18,6 +18,7 @@ use crate::config::store::SqliteConfig;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
+use crate::failpoint::{Point, reach};
 use crate::store::{Error, Stores};
 
 /// How long a writer waits for another program's transaction.
@@ -34,6 +35,7 @@ pub async fn open(config: &SqliteConfig, boot: BootId, sealer: Sealer) -> Result
         let lock = ServingLock::take(&path)?.ok_or_else(|| served(&path))?;
         let mut conn = connect(&path)?;
         bring_up(&mut conn)?;
+        reach(Point::StartMigrated);
         start(&path, conn, boot, sealer, Some(lock))
     })
     .await

@@ -12,6 +12,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::message::{IdempotencyKey, NewMessage};
 use crate::domain::state::State;
+use crate::failpoint::{Point, reach};
 use crate::store::{Accepted, Error, Outbox};
 
 #[async_trait]
@@ -41,6 +42,7 @@ fn accept(
     let state = if first_lease.is_some() { State::Sending } else { entry };
     insert(unit, message, entry, first_lease, boot)?;
     unit.deltas.accepted(&message.account, message.lane, state);
+    reach(Point::AcceptWritten);
     Ok(Accepted::New)
 }
 

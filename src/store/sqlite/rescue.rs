@@ -11,6 +11,7 @@ use super::{receipts, row};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::state::{OnUnknown, State};
+use crate::failpoint::{Point, reach};
 use crate::store::{Error, Rescued};
 
 /// The reason of what was taken back.
@@ -39,6 +40,7 @@ pub(super) fn rescue(
     let mut rescued = Rescued::default();
     for mut message in found {
         take_back(unit, &mut message, now, window)?;
+        reach(Point::RescueWritten);
         match message.state {
             State::Queued => rescued.queued.push(message.id),
             State::Unknown => rescued.unknown.push(message.id),
@@ -83,6 +85,7 @@ pub(super) fn expire(unit: &mut Unit<'_>, now: Timestamp, limit: usize) -> Resul
     for mut message in found {
         let to = if message.doubtful_since.is_some() { State::Unknown } else { State::Expired };
         message.change(unit, to, Some(EXPIRED), now)?;
+        reach(Point::ExpireWritten);
         expired.push((message.id, to));
     }
     for row in broken {

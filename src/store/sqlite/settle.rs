@@ -12,6 +12,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::message::Lease;
 use crate::domain::settlement::{Next, Settlement};
 use crate::domain::state::State;
+use crate::failpoint::{Point, reach};
 use crate::store::{Error, Settled};
 
 /// A row that a lease may end.
@@ -36,6 +37,7 @@ pub(super) fn settle(
     if let Some(kept) = kept {
         receipts::use_up(unit, &lease.account, &kept, lease.message_id)?;
     }
+    reach(Point::SettleWritten);
     Ok(settled)
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::fault::unavailable;
 use super::figures::{Deltas, Figures};
 use super::lock::ServingLock;
+use crate::failpoint::{Point, reach};
 use crate::store::Error;
 
 /// Commands that may wait before `accept` is refused.
@@ -212,7 +213,9 @@ impl Thread {
             return Err(Failure::Work(unavailable(reason)));
         }
         deltas.write(&tx).map_err(Failure::Work)?;
+        reach(Point::CommitBefore);
         tx.commit().map_err(|error| Failure::Work(error.into()))?;
+        reach(Point::CommitAfter);
         self.figures.add(&deltas);
         Ok(())
     }

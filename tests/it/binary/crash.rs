@@ -7,8 +7,8 @@ use futures_util::stream;
 use serde_json::json;
 use wxgate::sandbox::Fault;
 
-use super::process::{Place, Program, until};
-use crate::harness::order_notice;
+use crate::support::order_notice;
+use crate::support::process::{Place, Program, until};
 
 const MESSAGES: usize = 500;
 

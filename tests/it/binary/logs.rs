@@ -7,8 +7,8 @@ use reqwest::Method;
 use serde_json::json;
 use wxgate::sandbox::{Broken, CallbackRequest};
 
-use super::process::{Place, until};
-use crate::harness::{AES_KEY, CALLBACK_TOKEN, order_notice};
+use crate::support::process::{Place, until};
+use crate::support::{AES_KEY, CALLBACK_TOKEN, order_notice};
 
 const TEXTS: [&str; 4] = ["TEMPLATE-VALUE-1", "METADATA-VALUE-2", "MESSAGE-OF-A-USER-3", "customer-id-4"];
 const PEOPLE: [&str; 3] = ["oLOGROADPERSON0000000000001", "oLOGROADPERSON0000000000002", "oLOGROADPERSON0000000000003"];

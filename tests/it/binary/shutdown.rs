@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use wxgate::sandbox::Fault;
 
-use super::process::{Place, command, until};
-use crate::harness::order_notice;
+use crate::support::order_notice;
+use crate::support::process::{Place, command, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_a_header_does_not_delay_the_end() {

@@ -19,8 +19,8 @@ use wxgate::sandbox::{CallbackTarget, Sandbox, SandboxConfig};
 use wxgate::services::access::KeyRequest;
 use wxgate::worker::Step;
 
-pub(crate) const CALLBACK_TOKEN: &str = "demotoken";
-pub(crate) const AES_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
+pub(crate) use crate::support::{AES_KEY, CALLBACK_TOKEN, order_notice};
+
 /// A Saturday morning in Beijing.
 const START: Timestamp = Timestamp::from_seconds(1_767_400_000);
 
@@ -222,15 +222,6 @@ impl World {
         tokio::spawn(sandbox.clone().serve(listener, CancellationToken::new()));
         Self { sandbox, sandbox_url, clock }
     }
-}
-
-/// The body of an order notice.
-pub(crate) fn order_notice(touser: &str) -> serde_json::Value {
-    serde_json::json!({
-        "touser": touser,
-        "template_id": "TPL-ORDER",
-        "data": { "thing1": { "value": "茉莉花茶" }, "amount2": "¥28.00" },
-    })
 }
 
 fn mode_of(text: &str) -> wxgate::domain::account::CallbackMode {
