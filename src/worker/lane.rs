@@ -132,10 +132,14 @@ impl Worker {
     }
 
     fn start(&self, lease: Lease, slot: Option<Slot>) {
-        let dispatch = self.dispatch.clone();
+        let (dispatch, slots) = (self.dispatch.clone(), self.slots.clone());
         self.tasks.spawn(async move {
-            dispatch.run(lease, Audience::Nobody).await;
+            let state = dispatch.run(lease, Audience::Nobody).await;
             drop(slot);
+            if state.is_under_way() {
+                // It may be due again long before the next poll.
+                slots.ring();
+            }
         });
     }
 }

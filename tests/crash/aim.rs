@@ -127,7 +127,16 @@ impl Aim {
         let unanswered = Life::under_load(End::KilledWhenTaken(rng.random_range(3..=8)));
         match self {
             Self::Unanswered => vec![unanswered],
-            Self::AnyMoment => vec![Life::under_load(End::KilledAfter(millis(rng, 5..250)))],
+            Self::AnyMoment => {
+                let kills = rng.random_range(1..=3);
+                let life = |_| {
+                    // Without load it is killed while it starts.
+                    let is_loaded = rng.random_bool(0.8);
+                    let longest = if is_loaded { 250 } else { 60 };
+                    Life { is_loaded, ..Life::under_load(End::KilledAfter(millis(rng, 0..longest))) }
+                };
+                (0..kills).map(life).collect()
+            }
             Self::Point(point) => {
                 let armed = |times: u64| Life { armed: Some((point, times)), ..Life::under_load(End::AtPoint) };
                 match way(point) {

@@ -15,6 +15,7 @@ use crate::load::Crowd;
 use crate::person::{Answer, Cancel};
 use crate::stay::Stay;
 use crate::support::process::Program;
+use crate::weather;
 
 const UNDER_WAY: &str = "SELECT count(*) FROM messages WHERE state IN ('scheduled', 'queued', 'sending')";
 /// What `Deed::Age` has made so old that it is deleted at the start.
@@ -43,6 +44,7 @@ impl Stay {
     async fn try_cycle(&mut self, aim: Aim, seed: u64, outcome: &mut Outcome) -> Result<(), String> {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut crowd = Crowd::default();
+        weather::change(self.sandbox(), &mut rng);
         let lives = aim.lives(&mut rng);
         for (number, life) in lives.iter().enumerate() {
             let tag = format!("{}-{number}", self.cycles);

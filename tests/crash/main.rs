@@ -22,3 +22,4 @@ mod short;
 mod stay;
 #[path = "../support/mod.rs"]
 mod support;
+mod weather;

@@ -11,7 +11,7 @@ use crate::support::process::{Place, Program};
 
 /// Repeats follow fast, and nothing but a crash holds anybody up.
 const SETTINGS: &str = r#"
-queue = { concurrency = 16, backoff_base = "10ms", backoff_max = "100ms", breaker_failures = 10000 }
+queue = { concurrency = 16, max_attempts = 40, backoff_base = "10ms", backoff_max = "100ms", breaker_failures = 10000 }
 token.max_refreshes_per_hour = 10000
 "#;
 
