@@ -13,7 +13,7 @@ use crate::series::Series;
 
 /// Cycles in one place.
 const SERIES: usize = 12;
-const PROGRESS: Duration = Duration::from_secs(5);
+const PROGRESS: Duration = Duration::from_secs(10);
 
 /// What `scripts/crash` hands over.
 struct Wanted {
@@ -43,7 +43,7 @@ async fn the_long_run() {
     let (mut reports, mut is_clean) = (Vec::new(), true);
     for kind in kinds {
         let report = Run::new(kind).walk().await;
-        say(&format!("\n{}", report.table()));
+        let _ = writeln!(std::io::stdout(), "\n{}", report.table());
         is_clean &= report.is_clean();
         reports.push(report.json());
     }
@@ -144,7 +144,7 @@ fn variable<T: FromStr>(name: &str) -> Option<T> {
     value
 }
 
-/// At once, past the test runner's own capture.
+/// Progress: to standard error, past the test runner's own capture.
 fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
