@@ -1,5 +1,6 @@
 //! The point that was asked for, and what happens there. It belongs to the process as a whole: only the command line arms it.
 
+use std::fmt;
 use std::io::Write;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,11 +29,18 @@ enum End {
     Panic,
 }
 
+impl fmt::Display for Armed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = if self.end == End::Panic { "=panic" } else { "" };
+        write!(f, "{}@{}{end}", self.point.as_str(), self.on)
+    }
+}
+
 /// Reads which point was asked for; the error says what is wrong with it.
 pub fn arm_from_environment() -> Result<(), String> {
     let Some(text) = std::env::var_os(VARIABLE) else { return Ok(()) };
     let armed = parse(&text.to_string_lossy())?;
-    say(&format!("armed: {}@{}", armed.point.as_str(), armed.on));
+    say(&format!("armed: {armed}"));
     // It is armed once, before anything runs.
     drop(ARMED.set(armed));
     Ok(())
@@ -48,10 +56,9 @@ pub fn reach(point: Point) {
 
 #[expect(clippy::panic, reason = "it was asked for")]
 fn die(armed: &Armed) {
-    let name = armed.point.as_str();
-    say(&format!("reached: {name}@{}", armed.on));
+    say(&format!("reached: {armed}"));
     match armed.end {
-        End::Panic => panic!("failpoint {name}"),
+        End::Panic => panic!("failpoint {armed}"),
         End::Kill => {
             let sent = kill(Pid::this(), Signal::SIGKILL);
             // The signal is there before the call returns; should it fail, the test has to see it.
@@ -87,16 +94,20 @@ fn say(line: &str) {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<(Point, u64, End), String> {
-        parse(text).map(|armed| (armed.point, armed.on, armed.end))
+    fn read(text: &str) -> Result<String, String> {
+        parse(text).map(|armed| armed.to_string())
     }
 
     #[test]
     fn a_point_is_named_with_its_count_and_its_end() {
-        assert_eq!(read("settle.kept"), Ok((Point::SettleKept, 1, End::Kill)));
-        assert_eq!(read("settle.kept@7"), Ok((Point::SettleKept, 7, End::Kill)));
-        assert_eq!(read("settle.kept@7=panic"), Ok((Point::SettleKept, 7, End::Panic)));
-        assert_eq!(read("settle.kept=panic"), Ok((Point::SettleKept, 1, End::Panic)));
+        for (text, read_as) in [
+            ("settle.kept", "settle.kept@1"),
+            ("settle.kept@7", "settle.kept@7"),
+            ("settle.kept@7=panic", "settle.kept@7=panic"),
+            ("settle.kept=panic", "settle.kept@1=panic"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(read_as));
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ use wxgate::failpoint::Point;
 pub(crate) enum Aim {
     /// By its own hand at this point.
     Point(Point),
+    /// A part of it panics at this point; what is left goes on, and is killed a moment later.
+    Panic(Point),
     /// From outside, while WeChat has taken messages and has not answered yet.
     Unanswered,
     /// From outside, at any moment.
@@ -22,8 +24,7 @@ pub(crate) enum Aim {
 pub(crate) struct Life {
     /// What is done while it is down.
     pub(crate) before: Option<Deed>,
-    /// `WXGATE_FAILPOINT`: the point, and which time it counts.
-    pub(crate) armed: Option<(Point, u64)>,
+    pub(crate) armed: Option<Armed>,
     pub(crate) is_loaded: bool,
     /// Messages that wait for the next day's quota are among the load.
     pub(crate) has_quota_met: bool,
@@ -31,10 +32,21 @@ pub(crate) struct Life {
     pub(crate) end: End,
 }
 
+/// What `WXGATE_FAILPOINT` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Armed {
+    pub(crate) point: Point,
+    /// Which time it is reached.
+    pub(crate) times: u64,
+    pub(crate) panics: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// It dies at the point that it is armed with.
     AtPoint,
+    /// SIGKILL this long after it has panicked there.
+    KilledAfterPanic(Duration),
     /// SIGKILL after this long.
     KilledAfter(Duration),
     /// SIGKILL when WeChat, which is slow to answer, has taken so many messages more.
@@ -102,18 +114,55 @@ const fn way(point: Point) -> Way {
     }
 }
 
+/// Does the process go on when something panics there, and can it keep its word? A panic between a commit and its answer is
+/// told as 500, which would be a lie; nothing of ours can panic there.
+const fn outlives_panic(point: Point) -> bool {
+    matches!(
+        point,
+        Point::RequestRead
+            | Point::AcceptWritten
+            | Point::AcceptKept
+            | Point::CommitBefore
+            | Point::LeaseWritten
+            | Point::DispatchBegun
+            | Point::DispatchToken
+            | Point::CallReady
+            | Point::CallHead
+            | Point::DispatchAnswered
+            | Point::SettleWritten
+            | Point::SettleKept
+            | Point::TokenFetched
+            | Point::TokenKept
+            | Point::CallbackWritten
+            | Point::CallbackKept
+            | Point::CallbackAnswered
+            | Point::ReceiptWritten
+            | Point::ReceiptKept
+    )
+}
+
+impl Armed {
+    /// As `WXGATE_FAILPOINT` has it.
+    pub(crate) fn text(self) -> String {
+        let Self { point, times, panics } = self;
+        format!("{}@{times}{}", point.as_str(), if panics { "=panic" } else { "" })
+    }
+}
+
 impl Aim {
     /// Every point, and both ways from outside.
     pub(crate) fn all() -> Vec<Self> {
-        let points = Point::ALL.iter().copied().map(Self::Point);
-        points.chain([Self::Unanswered, Self::AnyMoment]).collect()
+        let points = Point::ALL.iter().copied();
+        let panics = points.clone().filter(|point| outlives_panic(*point)).map(Self::Panic);
+        points.map(Self::Point).chain(panics).chain([Self::Unanswered, Self::AnyMoment]).collect()
     }
 
-    pub(crate) const fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> String {
         match self {
-            Self::Point(point) => point.as_str(),
-            Self::Unanswered => "(kill, answer outstanding)",
-            Self::AnyMoment => "(kill, any moment)",
+            Self::Point(point) => point.as_str().to_owned(),
+            Self::Panic(point) => format!("{} (panic)", point.as_str()),
+            Self::Unanswered => "(kill, answer outstanding)".to_owned(),
+            Self::AnyMoment => "(kill, any moment)".to_owned(),
         }
     }
 
@@ -137,8 +186,13 @@ impl Aim {
                 };
                 (0..kills).map(life).collect()
             }
-            Self::Point(point) => {
-                let armed = |times: u64| Life { armed: Some((point, times)), ..Life::under_load(End::AtPoint) };
+            Self::Point(point) | Self::Panic(point) => {
+                let panics = self == Self::Panic(point);
+                let end = if panics { End::KilledAfterPanic(millis(rng, 0..100)) } else { End::AtPoint };
+                let armed = |times: u64| {
+                    let armed = Some(Armed { point, times, panics });
+                    Life { armed, ..Life::under_load(end) }
+                };
                 match way(point) {
                     Way::Load(times) => vec![armed(rng.random_range(1..=times))],
                     Way::Tokens(deed) => {

@@ -174,3 +174,20 @@ async fn postgres(url: &str, sql: &str) -> Result<Rows, tokio_postgres::Error> {
     });
     Ok(rows.collect())
 }
+
+#[rstest::rstest]
+#[tokio::test]
+async fn the_books_say_what_is_in_the_store(#[values(Kind::Sqlite, Kind::Postgres)] kind: Kind) {
+    let folder = tempfile::tempdir().unwrap();
+    let books = Books::open(kind, folder.path()).await;
+    books.change("CREATE TABLE t (n BIGINT, name TEXT); INSERT INTO t VALUES (7, 'seven'), (8, NULL)").await.unwrap();
+    assert_eq!(books.rows("SELECT n, name FROM t ORDER BY n").await.unwrap(), [["7", "seven"], ["8", ""]]);
+    assert_eq!(books.number("SELECT count(*) FROM t").await, Ok(2));
+    assert!(books.rows("SELECT n FROM nowhere").await.is_err());
+    let frozen = books.frozen(folder.path()).await.unwrap();
+    assert_eq!(frozen.number("SELECT count(*) FROM t").await, Ok(2));
+    assert_eq!(frozen.check_integrity().await, Ok(()));
+    let url = books.variables().remove(0).1;
+    assert!(url.starts_with(kind.name()), "{url}");
+    books.close().await;
+}

@@ -217,6 +217,7 @@ fn fits(person: &Person, row: &Row, shown: u64, has_lost_receipt: bool) -> Resul
         "canceled" => expect(person.cancel != Cancel::No, "nobody canceled it").and(is_hidden),
         "expired" => expect(person.kind == Kind::Quota, "its time was not over").and(is_hidden),
         "failed" => expect(person.kind == Kind::Garbage, "nothing has failed").and(is_hidden),
+        "unknown" if person.is_resolved => Err("an operator had settled it"),
         "unknown" => expect(
             person.is_held || matches!(person.kind, Kind::Garbage | Kind::Quota) || person.cancel != Cancel::No,
             "it should have been repeated",

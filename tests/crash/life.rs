@@ -28,7 +28,7 @@ impl Stay {
             self.act(deed).await?;
         }
         let variables = self.variables(life.armed, life.shares_tokens);
-        let log_begin = std::fs::metadata(self.place.log()).map_or(0, |file| file.len());
+        let log_begin = self.log_from(0).map_or(0, |log| log.len());
         let mut program = self.spawn(&variables);
         let caller = program.caller.clone();
         let dead = CancellationToken::new();
@@ -36,23 +36,33 @@ impl Stay {
             if life.is_loaded && is_up(&mut program).await? {
                 let load = Load::new(seed, tag, life.has_quota_met);
                 let run = load.run(&caller, self.sandbox(), &dead, crowd);
-                let ((), status) = tokio::join!(run, self.end_of(life.end, &mut program, &dead));
+                let ((), status) = tokio::join!(run, self.end_of(life.end, &mut program, &dead, log_begin));
                 return status;
             }
-            self.end_of(life.end, &mut program, &dead).await
+            self.end_of(life.end, &mut program, &dead, log_begin).await
         };
         let status = load.await?;
         self.check_death(life, status, log_begin)
     }
 
     /// Sees to the end of the process and waits for it.
-    async fn end_of(&self, end: End, program: &mut Program, dead: &CancellationToken) -> Result<ExitStatus, String> {
+    async fn end_of(
+        &self,
+        end: End,
+        program: &mut Program,
+        dead: &CancellationToken,
+        log_begin: usize,
+    ) -> Result<ExitStatus, String> {
         // Whoever sends must not go on for ever when something is wrong here.
         let _dead = dead.clone().drop_guard();
         let mut fault = None;
         match end {
             End::AtPoint => {}
             End::KilledAfter(span) => tokio::time::sleep(span).await,
+            End::KilledAfterPanic(span) => {
+                wait_until("the panic", async || Ok(self.log_from(log_begin)?.contains("failpoint reached"))).await?;
+                tokio::time::sleep(span).await;
+            }
             End::KilledWhenTaken(messages) => {
                 let enough = self.sandbox().message_count() + messages;
                 fault = Some(self.sandbox().set_fault(Fault::slow(SLOW_MS).on(SEND)));
@@ -79,18 +89,22 @@ impl Stay {
         status.ok_or_else(|| "it has no status".to_owned())
     }
 
-    fn check_death(&self, life: &Life, status: ExitStatus, log_begin: u64) -> Result<(), String> {
+    /// What it has said since.
+    fn log_from(&self, begin: usize) -> Result<String, String> {
         let log = std::fs::read(self.place.log()).map_err(|error| format!("no log: {error}"))?;
-        let log = String::from_utf8_lossy(log.get(usize::try_from(log_begin).unwrap_or(0)..).unwrap_or_default());
+        Ok(String::from_utf8_lossy(log.get(begin..).unwrap_or_default()).into_owned())
+    }
+
+    fn check_death(&self, life: &Life, status: ExitStatus, log_begin: usize) -> Result<(), String> {
+        let log = self.log_from(log_begin)?;
         let last = || log.lines().rev().take(5).collect::<Vec<_>>().join("\n");
         if status.signal() != Some(Signal::SIGKILL as i32) {
             return Err(format!("it ended with {status} rather than by SIGKILL; the end of its log:\n{}", last()));
         }
-        if let Some((point, times)) = life.armed {
-            let said = format!("failpoint reached: {}@{times}\n", point.as_str());
-            if !log.contains(&said) {
-                return Err(format!("killed, but not at {}@{times}; the end of its log:\n{}", point.as_str(), last()));
-            }
+        if let Some(armed) = life.armed
+            && !log.contains(&format!("failpoint reached: {}\n", armed.text()))
+        {
+            return Err(format!("killed, but not at {}; the end of its log:\n{}", armed.text(), last()));
         }
         Ok(())
     }

@@ -141,6 +141,10 @@ impl Person {
         if self.key == Some(Key::Header) {
             request = request.header("idempotency-key", self.key_text());
         }
+        if matches!(self.answer, Answer::Refused(_)) {
+            // That answer was about the request before.
+            self.answer = Answer::Lost;
+        }
         let answer = answer_to(request).await;
         match (&self.answer, answer) {
             (_, Answer::Lost) => {}

@@ -66,7 +66,7 @@ impl Report {
             self.seed
         );
         for line in self.lines.iter().filter(|line| line.cycles > 0) {
-            let _ = writeln!(table, "{}", line.row(line.aim.name()));
+            let _ = writeln!(table, "{}", line.row(&line.aim.name()));
         }
         let total = self.total();
         let _ = writeln!(table, "{}", total.row("**all**"));
@@ -87,7 +87,7 @@ impl Report {
             "store": self.kind.name(),
             "seed": self.seed,
             "total": self.total().json("all"),
-            "points": lines.map(|line| line.json(line.aim.name())).collect::<Vec<_>>(),
+            "points": lines.map(|line| line.json(&line.aim.name())).collect::<Vec<_>>(),
             "failures": self.failures,
         })
     }

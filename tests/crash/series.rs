@@ -22,7 +22,7 @@ impl Series {
     pub(crate) async fn run(&self, mut each: impl FnMut(Aim, &Outcome)) -> Option<String> {
         let number = u64::try_from(self.number).unwrap_or(u64::MAX);
         let mut rng = StdRng::seed_from_u64(self.seed.wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
-        let mut stay = Stay::begin(self.kind).await;
+        let mut stay = Stay::begin(self.kind, &mut rng).await;
         for (cycle, aim) in self.aims.iter().enumerate() {
             let outcome = stay.cycle(*aim, rng.random()).await;
             each(*aim, &outcome);

@@ -31,6 +31,15 @@ async fn a_process_that_is_killed_loses_and_doubles_nothing(
     is_clean(Series { kind, seed: seed(), number: PARTS + part, aims }).await;
 }
 
+#[test]
+fn a_point_that_does_not_exist_is_refused_with_those_that_do() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_wxgate"));
+    let output = command.arg("openapi").env("WXGATE_FAILPOINT", "settle.keep").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("settle.keep") && text.contains("\n  settle.kept\n"), "{text}");
+}
+
 async fn is_clean(series: Series) {
     let failure = series.run(|_, _| {}).await;
     assert!(
