@@ -42,6 +42,9 @@ impl Sweep {
             let rescued = self.queue.rescue(self.clock.now(), REPEAT_WINDOW, BATCH, &self.running.list()).await?;
             let count = rescued.queued.len() + rescued.unknown.len() + rescued.settled.len();
             touched += count;
+            if count > 0 {
+                reach(Point::RescueKept);
+            }
             for id in &rescued.unknown {
                 tracing::warn!(message.id = %id, "in doubt after a crash: it may have been sent, so it is not repeated");
                 self.tell(*id, State::Unknown);
@@ -50,7 +53,6 @@ impl Sweep {
                 self.tell(*id, *state);
             }
             if !rescued.queued.is_empty() {
-                reach(Point::RescueKept);
                 tracing::info!(count = rescued.queued.len(), "orphans of an earlier process go on");
                 self.slots.ring();
             }

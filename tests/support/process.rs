@@ -44,7 +44,7 @@ pub(crate) struct Program {
 impl Place {
     /// A sandbox with receipts of its own accord, and a configuration for the gateway.
     pub(crate) async fn prepare(extra: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::Builder::new().prefix("wxgate-").tempdir().unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let wechat = format!("http://{}", listener.local_addr().unwrap());
         let port = free_port();
