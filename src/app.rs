@@ -17,6 +17,7 @@ use crate::domain::clock::Clock;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
 use crate::domain::secret::Secret;
+use crate::failpoint::{Point, reach};
 use crate::http::{self, HttpState};
 use crate::services::accept::{Accept, Turns};
 use crate::services::access::{Access, KeyRequest};
@@ -71,6 +72,7 @@ impl App {
         let boot = BootId::generate(clock.now());
         let sealer = Sealer::new(config.secrets.open().context("the key that seals secrets")?.0);
         let stores = store::open::open(&config.store, boot, sealer.clone()).await?;
+        reach(Point::StartOpened);
         let redis = config.redis.as_ref().map(Link::new).transpose()?;
         let shared = redis.as_ref().map(|redis| store::open::share_tokens(redis, sealer));
         let client = WechatClient::new(upstream::http::client(&config.wechat)?);
@@ -275,6 +277,7 @@ impl App {
 
     /// Attempts end and are settled; what does not end in time stays leased and is taken back at the next start.
     async fn drain(self, stop: &Stop, beside: TaskTracker) {
+        reach(Point::DrainBegun);
         beside.close();
         self.tasks.close();
         let ended = async {
@@ -288,7 +291,9 @@ impl App {
                 tracing::warn!("stopped before every attempt had ended: what is left is taken back at the next start");
             }
         }
+        reach(Point::DrainEnded);
         self.stores.close().await;
+        reach(Point::DrainClosed);
     }
 }
 

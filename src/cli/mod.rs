@@ -26,6 +26,7 @@ use clap::{Parser, Subcommand};
 
 use self::exit::Failure;
 use crate::config::Config;
+use crate::failpoint;
 
 const ABOUT: &str = "wxgate is one program between your systems and WeChat: they POST JSON to it, it sends template \
 messages, takes the callbacks, and alone holds the AppSecret and the access_token.";
@@ -66,6 +67,9 @@ enum Command {
 
 /// Parses the command line, runs the command and says how it ended: 0, 1 runtime, 2 usage or configuration.
 pub fn main() -> ExitCode {
+    if let Err(problem) = failpoint::arm_from_environment() {
+        return exit::report(Err(Failure::Usage(problem)));
+    }
     match Cli::try_parse() {
         Ok(cli) => exit::report(run(cli)),
         Err(error) => {

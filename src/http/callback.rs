@@ -18,6 +18,7 @@ use url::form_urlencoded;
 
 use super::body::{self, BodyError, BodyLimits};
 use super::state::HttpState;
+use crate::failpoint::{Point, reach};
 use crate::services::receive::Answer;
 use crate::services::verify::{CallbackQuery, Verified, VerifyError};
 use crate::wechat::tree::Format;
@@ -142,7 +143,10 @@ pub(super) async fn take(State(state): State<HttpState>, Extension(verified): Ex
     // A task of its own: what has begun to be kept takes effect, even when WeChat hangs up or our time is over.
     let kept = tokio::spawn(async move { receive.take(verified).await }.instrument(tracing::Span::current()));
     match tokio::time::timeout(TIME_TO_KEEP, kept).await {
-        Ok(Ok(Ok(answer))) => reply(answer),
+        Ok(Ok(Ok(answer))) => {
+            reach(Point::CallbackAnswered);
+            reply(answer)
+        }
         Ok(Ok(Err(error))) if error.is_said() => {
             tracing::debug!(account.id = &*account, callback.r#type = kind, %error, "a callback was not kept");
             text(NOT_KEPT.0, NOT_KEPT.1)

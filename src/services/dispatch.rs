@@ -13,6 +13,7 @@ use crate::domain::retry::Backoff;
 use crate::domain::settlement::{Next, Settlement};
 use crate::domain::state::State;
 use crate::domain::token::AccessToken;
+use crate::failpoint::{Point, reach};
 use crate::services::accounts::Accounts;
 use crate::services::breaker::{Admission, Breakers, Health, Permit};
 use crate::services::outcomes::{Outcomes, Progress};
@@ -108,6 +109,7 @@ impl Dispatch {
             self.metrics.accept_to_attempt(begun_at.since(lease.created_at));
         }
         let _place = self.running.enter(lease.message_id);
+        reach(Point::DispatchBegun);
         let mut trip = Trip { lease, begun_at, attempts: Vec::new(), renewed: false };
         let next = self.travel(&mut trip, permit, audience).await;
         let next = by_a_sound_clock(next, trip.begun_at, self.clock.now());
@@ -160,6 +162,7 @@ impl Dispatch {
             Ok(token) => token,
             Err(error) => return self.without_token(trip, &error, &admission, audience),
         };
+        reach(Point::DispatchToken);
         self.travel_with(trip, &account, token, &admission, audience).await
     }
 
@@ -176,6 +179,7 @@ impl Dispatch {
                 return next;
             }
             let call = self.call(trip, account, &token).await;
+            reach(Point::DispatchAnswered);
             admission.report(health_of(&call.reply), self.clock.now());
             let mut situation = self.situation(trip, call.started_at);
             situation.now = self.clock.now();
@@ -287,6 +291,7 @@ impl Dispatch {
         };
         let settlement = Settlement { attempts: trip.attempts, next };
         let settled = self.write_down(trip.lease, &settlement).await;
+        reach(Point::SettleKept);
         if settled.applied && self.outcomes.is_awaited(id) {
             let progress = Progress {
                 state: settled.state,

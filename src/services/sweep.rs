@@ -8,6 +8,7 @@ use crate::config::store::RetentionConfig;
 use crate::domain::clock::Clock;
 use crate::domain::ids::MessageId;
 use crate::domain::state::State;
+use crate::failpoint::{Point, reach};
 use crate::services::dispatch::Running;
 use crate::services::outcomes::{Outcomes, Progress};
 use crate::services::slots::Slots;
@@ -46,6 +47,9 @@ impl Sweep {
             let ended = rescued.unknown.len() + rescued.quarantined.len() + rescued.settled.len();
             let count = rescued.queued.len() + ended;
             touched += count;
+            if count > 0 {
+                reach(Point::RescueKept);
+            }
             for id in &rescued.unknown {
                 tracing::warn!(message.id = %id, "in doubt after a crash: it may have been sent, so it is not repeated");
                 self.tell(*id, State::Unknown);
@@ -79,6 +83,7 @@ impl Sweep {
             let expired = self.queue.expire(self.clock.now(), BATCH).await?;
             touched += expired.len();
             for (id, state) in &expired {
+                reach(Point::ExpireKept);
                 self.tell(*id, *state);
             }
             if expired.len() < BATCH {
@@ -106,6 +111,7 @@ impl Sweep {
         loop {
             let batch = self.messages.forget(now.minus(self.retention.messages), FORGET_BATCH).await?;
             messages += batch;
+            reach(Point::ForgetKept);
             if batch < FORGET_BATCH {
                 break;
             }

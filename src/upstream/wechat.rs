@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::domain::account::{Account, TokenApi};
 use crate::domain::secret::Secret;
+use crate::failpoint::{Point, reach};
 use crate::wechat::answer::Answer;
 use crate::wechat::{errcode, send};
 
@@ -139,7 +140,9 @@ fn url_with(base: &str, query: &[(&str, &str)]) -> String {
 
 /// `secret`: what the request holds and no answer may tell.
 async fn call(request: reqwest::RequestBuilder, secret: &str) -> Result<Answer, CallError> {
+    reach(Point::CallReady);
     let response = request.send().await.map_err(|error| how_far(&error))?;
+    reach(Point::CallHead);
     let status = response.status();
     let body = read_limited(response).await?;
     if !status.is_success() {

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::domain::clock::Clock;
 use crate::domain::message::Lease;
 use crate::domain::state::Lane;
+use crate::failpoint::{Point, reach};
 use crate::services::clock_watch::ClockWatch;
 use crate::services::dispatch::{Audience, Dispatch};
 use crate::services::slots::{Slot, Slots};
@@ -128,6 +129,7 @@ impl Worker {
         let leases = self.queue.lease(lane, open, limit, self.clock.now(), self.hold).await?;
         let started = leases.len();
         for lease in leases {
+            reach(Point::LeaseKept);
             if let Some(account) = open.iter_mut().find(|account| account.name == lease.account) {
                 account.room = account.room.saturating_sub(1);
             }
@@ -142,9 +144,10 @@ impl Worker {
         let permit = dispatch.admit(&lease.account);
         self.tasks.spawn(async move {
             let account = lease.account.clone();
-            dispatch.run(lease, permit, Audience::Nobody).await;
+            let state = dispatch.run(lease, permit, Audience::Nobody).await;
             drop(slot);
-            if dispatch.is_narrow(&account) {
+            // It may be due again long before the next poll.
+            if state.is_under_way() || dispatch.is_narrow(&account) {
                 slots.ring();
             }
         });

@@ -25,6 +25,7 @@ use crate::domain::limit::OnLimit;
 use crate::domain::message::{IdempotencyKey, Lease, Message, NewMessage};
 use crate::domain::secret::Openid;
 use crate::domain::state::{OnUnknown, State};
+use crate::failpoint::{Point, reach};
 use crate::services::accounts::Accounts;
 use crate::services::breaker::{Admission, Permit};
 use crate::services::dispatch::{Audience, Dispatch};
@@ -203,6 +204,9 @@ impl Accept {
             let goes_on = matches!(accepted, Ok(Accepted::New));
             // The caller may have left; the message has not.
             let _ = told.send(accepted);
+            if goes_on {
+                reach(Point::AcceptKept);
+            }
             match lent {
                 _ if !goes_on => {}
                 Some(Lent { lease, slot, admission }) => {
@@ -243,6 +247,7 @@ impl Accept {
     }
 
     async fn replay(&self, id: MessageId, asked: Message, warnings: Vec<Warning>) -> Result<Kept, AcceptError> {
+        reach(Point::AcceptReplayed);
         match self.messages.look_up(id).await {
             Ok(Some(message)) => Ok(Kept { message, replayed: true, warnings, limits: Vec::new() }),
             // Retention took the message before its key: nothing can be said of it any more.

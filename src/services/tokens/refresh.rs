@@ -9,6 +9,7 @@ use super::known::Known;
 use super::rules;
 use crate::domain::account::TokenApi;
 use crate::domain::token::AccessToken;
+use crate::failpoint::{Point, reach};
 use crate::store::Allowance;
 use crate::upstream::wechat::{CallError, FreshToken, TokenReply, errcode_label};
 
@@ -97,6 +98,7 @@ impl Core {
         };
         let marked = self.record(marked).await;
         self.publish(allowance, &marked).await;
+        reach(Point::TokenMarked);
         let fresh = self.ask(true).await?;
         Ok(self.keep(allowance, fresh).await)
     }
@@ -141,6 +143,7 @@ impl Core {
     }
 
     async fn keep(&self, allowance: &mut Allowance, fresh: FreshToken) -> Arc<AccessToken> {
+        reach(Point::TokenFetched);
         let known = self.look_around(allowance).await;
         let (forced_at, forced_today) = known.forced();
         let now = self.doors.clock.now();
@@ -171,6 +174,7 @@ impl Core {
         if let Err(error) = self.doors.kept.keep(name, &self.account.app_id, &token).await {
             tracing::warn!(account.id = %name, %error, "the token cannot be kept: a restart will fetch one");
         }
+        reach(Point::TokenKept);
         token
     }
 

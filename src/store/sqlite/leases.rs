@@ -12,6 +12,7 @@ use crate::domain::ids::MessageId;
 use crate::domain::message::Lease;
 use crate::domain::secret::Openid;
 use crate::domain::state::{Lane, OnUnknown, State};
+use crate::failpoint::{Point, reach};
 use crate::store::{Error, OpenAccount, bounds, history};
 
 /// The due rows of one lane and account: a walk along one stretch of `messages_due`.
@@ -64,6 +65,7 @@ fn lease_of(
                     lend(unit, rowid, terms)?;
                     unit.deltas.moved(&lease.account, terms.lane, from, State::Sending);
                     leases.push(lease);
+                    reach(Point::LeaseWritten);
                 }
                 Due::Broken(broken) => {
                     broken_ones += 1;

@@ -18,6 +18,7 @@ use crate::config::store::SqliteConfig;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
+use crate::failpoint::{Point, reach};
 use crate::store::figures::Figures;
 use crate::store::{Error, Stores};
 
@@ -39,6 +40,7 @@ pub async fn open(config: &SqliteConfig, boot: BootId, sealer: Sealer) -> Result
             Err(error) if space.make_room(&error) => ready(&path)?,
             outcome => outcome?,
         };
+        reach(Point::StartMigrated);
         start(&path, conn, boot, sealer, space, Some(lock))
     })
     .await

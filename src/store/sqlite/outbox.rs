@@ -12,6 +12,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::message::{IdempotencyKey, NewMessage};
 use crate::domain::state::State;
+use crate::failpoint::{Point, reach};
 use crate::store::{Accepted, Error, Outbox, bounds, history};
 
 #[async_trait]
@@ -52,6 +53,7 @@ pub(super) fn accept(
     let state = if first_lease.is_some() { State::Sending } else { entry };
     insert(unit, message, entry, first_lease, boot)?;
     unit.deltas.accepted(&message.account, message.lane, state);
+    reach(Point::AcceptWritten);
     Ok(Accepted::New)
 }
 

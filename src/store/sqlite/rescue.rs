@@ -11,6 +11,7 @@ use super::writer::Unit;
 use crate::domain::clock::{JUMP, Timestamp};
 use crate::domain::ids::MessageId;
 use crate::domain::state::State;
+use crate::failpoint::{Point, reach};
 use crate::store::queue::CRASHES;
 use crate::store::{Error, Rescued, bounds, rules};
 
@@ -38,6 +39,7 @@ pub(super) fn rescue(
     let mut rescued = Rescued::default();
     for mut message in found {
         let reason = take_back(unit, &mut message, now, window)?;
+        reach(Point::RescueWritten);
         match message.state {
             State::Queued => rescued.queued.push(message.id),
             State::Unknown if reason == rules::QUARANTINED => rescued.quarantined.push(message.id),
@@ -97,6 +99,7 @@ pub(super) fn expire(unit: &mut Unit<'_>, now: Timestamp, limit: usize) -> Resul
     for mut message in found {
         let to = rules::after_expiry(message.doubtful_since);
         message.change(unit, to, Some(rules::EXPIRED), now)?;
+        reach(Point::ExpireWritten);
         expired.push((message.id, to));
     }
     for row in broken {

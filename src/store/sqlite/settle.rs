@@ -10,6 +10,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::message::Lease;
 use crate::domain::settlement::{Next, Settlement};
 use crate::domain::state::State;
+use crate::failpoint::{Point, reach};
 use crate::store::rules::{CRASH, QUARANTINED, doubt_after, reason};
 use crate::store::{Error, Settled, history};
 
@@ -35,6 +36,7 @@ pub(super) fn settle(
     if let Some(kept) = kept {
         receipts::use_up(unit, &lease.account, &kept, lease.message_id)?;
     }
+    reach(Point::SettleWritten);
     Ok(settled)
 }
 

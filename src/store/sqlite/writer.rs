@@ -15,6 +15,7 @@ use super::fault::unavailable;
 use super::figures;
 use super::lock::ServingLock;
 use super::space::{Seen, Watch};
+use crate::failpoint::{Point, reach};
 use crate::store::figures::{Deltas, Figures};
 use crate::store::{Error, Space};
 
@@ -265,7 +266,9 @@ impl Thread {
             return Err(Failure::Work(unavailable(reason)));
         }
         figures::write(&deltas, &tx).map_err(Failure::Work)?;
+        reach(Point::CommitBefore);
         tx.commit().map_err(|error| Failure::Work(error.into()))?;
+        reach(Point::CommitAfter);
         self.figures.add(&deltas);
         Ok(())
     }

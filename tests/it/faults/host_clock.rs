@@ -251,7 +251,7 @@ async fn a_broken_line_is_tried_again_after_its_pause(#[values(Jump::Forward, Ju
     skewed.app.sandbox.clear_faults();
     let id = skewed.app.send_async("oAFTER").await.field("message_id");
     skewed.app.app.settled().await;
-    assert_eq!(skewed.app.message(&id).await["state_reason"], "breaker_open");
+    assert_eq!(skewed.app.state_of(&id).await, "queued", "the line is shut");
     skewed.jump(jump, 2 * HOUR);
     skewed.pass(10 * SECOND).await;
     assert_eq!(skewed.app.state_of(&id).await, "sent");
