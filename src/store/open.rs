@@ -8,7 +8,8 @@ use crate::config::store::StoreConfig;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
 
-/// Opens the store: runs missing migrations, and refuses a file that another gateway process serves.
+/// Opens the store: runs missing migrations, and refuses a file that another gateway process serves. A database may be served
+/// by several: each is a node.
 pub async fn open(config: &StoreConfig, boot: BootId, sealer: Sealer) -> Result<Stores, Error> {
     match config {
         StoreConfig::Sqlite(config) => super::sqlite::open(config, boot, sealer).await,
@@ -25,7 +26,7 @@ pub async fn open_for_tools(config: &StoreConfig, sealer: Sealer) -> Result<Stor
     }
 }
 
-/// Runs missing migrations → the schema versions before and after; refused while a gateway serves the store, unless
+/// Runs missing migrations → the schema versions before and after. Of a file it is refused while a gateway serves it, unless
 /// nothing is missing.
 pub async fn migrate(config: &StoreConfig) -> Result<(usize, usize), Error> {
     match config {

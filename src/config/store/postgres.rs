@@ -107,6 +107,7 @@ mod tests {
                 "postgres://a:b@h/d?connect_timeout=1",
                 Tls::Require,
             ),
+            ("postgres://a@h:1,i:2/d?sslmode=disable", "postgres://a@h:1,i:2/d", Tls::Disable),
             ("postgres://a@h/d?sslmode=verify-full", "postgres://a@h/d", Tls::Require),
             ("postgres://a@/d?host=/run/postgresql", "postgres://a@/d?host=/run/postgresql", Tls::Prefer),
         ] {

@@ -149,3 +149,54 @@ fn sort_out(jobs: &mut [Box<dyn Job>]) -> (Row<'_>, Vec<Row<'_>>) {
     }
     (single, rows)
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+
+    struct Keyed(&'static str, Vec<LockKey>);
+
+    #[async_trait]
+    impl Job for Keyed {
+        fn keys(&self) -> &[LockKey] {
+            &self.1
+        }
+
+        async fn run(&mut self, _unit: &Unit<'_>) -> Result<(), Error> {
+            Err(unavailable(self.0))
+        }
+
+        fn answer(self: Box<Self>, _outcome: Result<(), Error>) {}
+    }
+
+    /// `"ab"`: a job with the keys a and b.
+    fn jobs(names: &[&'static str]) -> Vec<Box<dyn Job>> {
+        let key = |letter: char| LockKey::callback("shop", &letter.to_string());
+        names.iter().map(|name| Box::new(Keyed(name, name.chars().map(key).collect())) as Box<dyn Job>).collect()
+    }
+
+    #[test]
+    fn those_that_share_a_key_run_in_their_order_and_the_others_beside_them() {
+        for (names, single, expected) in [
+            (vec!["a", "b", "a", "b"], 0, vec![2, 2]),
+            (vec!["", "a", ""], 2, vec![1]),
+            // The third ties the first two together, and what comes later follows.
+            (vec!["a", "b", "ab", "b", "c", "a"], 0, vec![5, 1]),
+            (vec!["a", "b", "c", "bc", "ac"], 0, vec![5]),
+        ] {
+            let mut jobs = jobs(&names);
+            let keys: Vec<_> = jobs.iter().map(|job| job.keys().to_vec()).collect();
+            let (alone, rows) = sort_out(&mut jobs);
+            assert_eq!(alone.len(), single, "{names:?}");
+            let mut sizes: Vec<_> = rows.iter().map(Vec::len).filter(|size| *size > 0).collect();
+            sizes.sort_by_key(|size| std::cmp::Reverse(*size));
+            assert_eq!(sizes, expected, "{names:?}");
+            for key in keys.iter().flatten() {
+                let rows_with_it = rows.iter().filter(|row| row.iter().any(|job| job.keys().contains(key)));
+                assert_eq!(rows_with_it.count(), 1, "{names:?}: nobody else has it");
+            }
+        }
+    }
+}

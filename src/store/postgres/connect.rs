@@ -28,8 +28,11 @@ pub(super) const CONNECT: Duration = Duration::from_secs(3);
 /// A silent peer is asked whether it is still there, and given up when it does not say so.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(15);
-/// How long one statement may take, and how long a transaction of a node that went silent may hold its locks.
+/// How long one statement may take.
 pub(super) const STATEMENT: Duration = Duration::from_secs(10);
+/// How long a transaction of a process that stopped in its middle may hold its locks. Other nodes wait less long than it takes
+/// them to give up.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// Every statement of ours finds a few rows by an index, also where a plan is made without knowing how few. A commit is on disk when it is answered,
 /// unless the database asks for more than that.
@@ -113,7 +116,7 @@ impl Endpoint {
 
 /// The statements that make a session ours.
 pub(super) fn settings_of(statement: Duration) -> String {
-    let (statement, idle) = (statement.as_millis(), STATEMENT.as_millis());
+    let (statement, idle) = (statement.as_millis(), IDLE.as_millis());
     format!("SET statement_timeout = {statement}; SET idle_in_transaction_session_timeout = {idle}; {SESSION}")
 }
 

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use wxgate::config::store::{PostgresConfig, StoreConfig};
 use wxgate::domain::ids::{BootId, MessageId};
+use wxgate::domain::message::MessageFilter;
+use wxgate::domain::page::PageRequest;
 use wxgate::domain::state::{Lane, State};
 use wxgate::store::{Accepted, Error, Stores, open};
 
@@ -279,6 +281,25 @@ async fn a_used_up_pool_refuses_soon_and_recovers() {
     assert!(given_up.to_string().contains("took too long"), "{given_up}");
     holder.batch_execute("COMMIT").await.unwrap();
     assert!(stores.messages.look_up(id).await.unwrap().is_none());
+    stores.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_takes_too_long_is_given_up_with_advice() {
+    let database = Database::create().await;
+    let stores = open_as(&database, "a").await;
+    let holder = database.connect().await;
+    holder.batch_execute("BEGIN; LOCK TABLE messages IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    for _ in 0..3 {
+        let begun = Instant::now();
+        let page = PageRequest { limit: 9, after: None };
+        let refused = stores.messages.list(MessageFilter::default(), page).await.unwrap_err();
+        assert!(matches!(&refused, Error::TooSlow { advice } if advice.contains("narrow the filter")), "{refused}");
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    }
+    holder.batch_execute("COMMIT").await.unwrap();
+    let page = PageRequest { limit: 9, after: None };
+    assert!(stores.messages.list(MessageFilter::default(), page).await.unwrap().items.is_empty());
     stores.close().await;
 }
 

@@ -167,3 +167,46 @@ async fn repairs_of_two_nodes_share_the_rows() {
     a.close().await;
     b.close().await;
 }
+
+/// Somebody else locks two rows the other way round, and PostgreSQL ends our transaction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_deadlock_costs_time_and_nothing_else() {
+    let database = Database::create().await;
+    let stores = open_as(&database, "a").await;
+    let leases = [
+        leased(&stores, message("o1", at(0))).await,
+        leased(&stores, message("o1", at(1))).await,
+        leased(&stores, message("o1", at(2))).await,
+    ];
+    let ids = leases.each_ref().map(|lease| lease.message_id);
+    let lock = |n: usize| format!("SELECT 1 FROM messages WHERE id = '{}' FOR UPDATE", ids[n]);
+    // The first settlement waits, so that the other two come together behind it.
+    let (plug, rival) = (database.connect().await, database.connect().await);
+    plug.batch_execute(&format!("BEGIN; {}", lock(0))).await.unwrap();
+    rival.batch_execute(&format!("SET deadlock_timeout = '60s'; BEGIN; {}", lock(2))).await.unwrap();
+    let settle = |n: usize| {
+        let (queue, lease) = (stores.queue.clone(), leases[n].clone());
+        tokio::spawn(async move { queue.settle(lease, to_sent(Some(&n.to_string())), at(5)).await })
+    };
+    let waits_for = async |n: usize| {
+        let sql = format!(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+                AND application_name LIKE 'wxgate writer%' AND {n} < (SELECT count(*) FROM pg_stat_activity
+                    WHERE datname = current_database() AND state LIKE 'idle in transaction%')"
+        );
+        super::until("the writer waits", async || database.column::<i32>(&sql).await.len() == 1).await;
+    };
+    let mut settling = vec![settle(0)];
+    waits_for(1).await;
+    settling.extend([settle(1), settle(2)]);
+    tokio::task::yield_now().await;
+    plug.batch_execute("COMMIT").await.unwrap();
+    waits_for(0).await;
+    rival.batch_execute(&format!("{}; COMMIT", lock(1))).await.unwrap();
+    for settled in settling {
+        assert!(settled.await.unwrap().unwrap().applied);
+    }
+    stores.close().await;
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    super::until("it was a deadlock", async || database.column::<i64>(deadlocks).await == [1]).await;
+}
