@@ -10,11 +10,10 @@ use crate::series::Series;
 /// Tests run side by side: each takes its share of the points.
 const PARTS: usize = 4;
 
-// The kinds of stores stand in `#[values(…)]`: add `Kind::Postgres` there.
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_dies_at_a_point_loses_and_doubles_nothing(
-    #[values(Kind::Sqlite)] kind: Kind,
+    #[values(Kind::Sqlite, Kind::Postgres)] kind: Kind,
     #[values(0, 1, 2, 3)] part: usize,
 ) {
     let aims: Vec<_> = Aim::all().into_iter().skip(part).step_by(PARTS).collect();
@@ -24,7 +23,7 @@ async fn a_process_that_dies_at_a_point_loses_and_doubles_nothing(
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_is_killed_loses_and_doubles_nothing(
-    #[values(Kind::Sqlite)] kind: Kind,
+    #[values(Kind::Sqlite, Kind::Postgres)] kind: Kind,
     #[values(0, 1)] part: usize,
 ) {
     let aims = [Aim::AnyMoment, Aim::Unanswered, Aim::AnyMoment, Aim::AnyMoment, Aim::AnyMoment].to_vec();

@@ -16,6 +16,7 @@ use super::lock_key::LockKey;
 use super::nodes::Nodes;
 use super::sql::Sql;
 use super::writer::Job;
+use crate::failpoint::{Point, reach};
 use crate::store::Error;
 
 /// How long a transaction may take.
@@ -81,11 +82,16 @@ async fn transact(
         sent.store(true, Ordering::Relaxed);
         return unit.simple("COMMIT").await;
     };
+    reach(Point::CommitBefore);
     sent.store(true, Ordering::Relaxed);
     let figures = figures::write(unit, nodes.boot(), number, &deltas);
     let (written, told, committed) = futures_util::join!(figures, tell(unit, &news), unit.simple("COMMIT"));
     // A transaction that failed is rolled back by COMMIT, which says nothing about it.
-    written.and(told).and(committed)
+    let done = written.and(told).and(committed);
+    if done.is_ok() {
+        reach(Point::CommitAfter);
+    }
+    done
 }
 
 async fn tell(unit: &Unit<'_>, news: &[(&'static str, String)]) -> Result<(), Error> {

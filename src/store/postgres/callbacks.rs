@@ -12,6 +12,7 @@ use super::sql::Sql;
 use super::{receipts, users};
 use crate::domain::callback::{NewCallback, Recorded};
 use crate::domain::clock::Timestamp;
+use crate::failpoint::{Point, reach};
 use crate::store::{Error, Inbox};
 
 #[async_trait]
@@ -49,6 +50,7 @@ impl Command for Record {
         }
         if let Some(seen) = &callback.user {
             users::see(unit, &callback.account, seen, callback.received_at).await?;
+            reach(Point::CallbackWritten);
         }
         let mut effects = Vec::with_capacity(callback.receipts.len());
         for receipt in &callback.receipts {

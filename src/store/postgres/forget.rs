@@ -9,6 +9,7 @@ use super::command::{Command, Unit};
 use super::sql::Sql;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{CallbackId, MessageId};
+use crate::failpoint::{Point, reach};
 use crate::store::Error;
 use crate::store::bounds::{ID_SLACK, limit as count, lowest_id};
 
@@ -37,6 +38,7 @@ impl Command for ForgetMessages {
     async fn run(&self, unit: &Unit<'_>) -> Result<usize, Error> {
         let bound = lowest_id(MessageId::PREFIX, self.before.plus(ID_SLACK));
         let gone = unit.execute(MESSAGES, &[&bound, &self.before, &count(self.limit)]).await?;
+        reach(Point::ForgetWritten);
         Ok(usize::try_from(gone).unwrap_or(usize::MAX))
     }
 }

@@ -14,6 +14,7 @@ use crate::domain::ids::MessageId;
 use crate::domain::message::Lease;
 use crate::domain::secret::Openid;
 use crate::domain::state::{Lane, OnUnknown, State};
+use crate::failpoint::{Point, reach};
 use crate::store::{Error, OpenAccount, bounds, history};
 
 /// Lends the due rows of one lane and account: a walk along one stretch of `messages_due`, past those that another node is
@@ -80,6 +81,7 @@ impl LendDue {
                     Ok((from, lease)) => {
                         unit.lent(&lease, from);
                         leases.push(lease);
+                        reach(Point::LeaseWritten);
                     }
                     Err(error) => {
                         broken_ones += 1;

@@ -14,6 +14,7 @@ use crate::domain::ids::MessageId;
 use crate::domain::message::{Message, MessageFilter};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::state::State;
+use crate::failpoint::{Point, reach};
 use crate::store::messages::Changed;
 use crate::store::{Error, Messages};
 
@@ -111,6 +112,7 @@ impl ByHand {
         let target = self.hand.target(&message);
         if let Some((state, reason)) = target {
             message.change(unit, state, reason, self.now).await?;
+            reach(Point::ChangeWritten);
         }
         Ok(Changed { applied: target.is_some(), state: message.state })
     }

@@ -14,6 +14,7 @@ use crate::config::store::PostgresConfig;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
+use crate::failpoint::{Point, reach};
 use crate::store::figures::Figures;
 use crate::store::{Error, Stores};
 
@@ -21,6 +22,7 @@ use crate::store::{Error, Stores};
 pub async fn open(config: &PostgresConfig, boot: BootId, sealer: Sealer) -> Result<Stores, Error> {
     let endpoint = Endpoint::new(config)?;
     bring_up(&endpoint).await?;
+    reach(Point::StartMigrated);
     let nodes = Arc::new(Nodes::new(boot.to_string(), format!("{} {}", host(), config.node)));
     let presence = Presence::start(endpoint.clone(), nodes.clone()).await?;
     let dialer = Dialer { endpoint, nodes: Some(nodes.clone()) };

@@ -13,6 +13,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::message::{IdempotencyKey, NewMessage};
 use crate::domain::state::State;
+use crate::failpoint::{Point, reach};
 use crate::store::{Accepted, Error, Outbox, bounds, history};
 
 #[async_trait]
@@ -62,6 +63,7 @@ impl Command for Accept {
         let entry = if message.send_at.is_some() { State::Scheduled } else { State::Queued };
         let state = if self.first_lease.is_some() { State::Sending } else { entry };
         self.insert(unit, entry, state).await?;
+        reach(Point::AcceptWritten);
         unit.accepted(message, state);
         if state == State::Queued {
             unit.is_due();

@@ -19,6 +19,7 @@ use crate::domain::ids::MessageId;
 use crate::domain::message::Lease;
 use crate::domain::receipt::Receipt;
 use crate::domain::state::State;
+use crate::failpoint::{Point, reach};
 use crate::store::Error;
 use crate::store::rules::{RECEIPT_DUE, Verdict, is_open, receipt_reason};
 
@@ -104,6 +105,7 @@ pub(super) async fn take(unit: &Unit<'_>, callback: &NewCallback, receipt: &Rece
         return Ok(ReceiptEffect::AlreadyFinal { message_id: message.id });
     }
     deliver(unit, &mut message, &receipt.msgid, &verdict, callback.received_at).await?;
+    reach(Point::ReceiptWritten);
     let Verdict { state, reason } = verdict;
     Ok(ReceiptEffect::Settled { message_id: message.id, state, reason, msgid: receipt.msgid.clone() })
 }

@@ -16,6 +16,7 @@ use super::standing::{self, Standing};
 use crate::domain::clock::{JUMP, Timestamp};
 use crate::domain::ids::MessageId;
 use crate::domain::state::State;
+use crate::failpoint::{Point, reach};
 use crate::store::queue::CRASHES;
 use crate::store::{Error, Rescued, bounds, rules};
 
@@ -143,6 +144,7 @@ impl TakeBack {
             to => (to, rules::CRASH),
         };
         message.change(unit, to, Some(reason), now).await?;
+        reach(Point::RescueWritten);
         // Its receipt may have come while it was sending.
         let kept = receipts::meant_for(unit, &message.account, &message.touser, message.id, doubtful_since).await?;
         if let Some(kept) = kept {
@@ -180,6 +182,7 @@ impl Command for Expire {
         let ended = found.into_iter().map(|mut message| async move {
             let to = rules::after_expiry(message.doubtful_since);
             message.change(unit, to, Some(rules::EXPIRED), self.now).await?;
+            reach(Point::ExpireWritten);
             Ok::<_, Error>((message.id, to))
         });
         let expired = try_join_all(ended).await?;

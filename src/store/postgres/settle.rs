@@ -13,6 +13,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::message::Lease;
 use crate::domain::settlement::{Next, Settlement};
 use crate::domain::state::State;
+use crate::failpoint::{Point, reach};
 use crate::store::rules::{CRASH, QUARANTINED, doubt_after, reason};
 use crate::store::{Error, Settled, history};
 
@@ -49,6 +50,7 @@ impl Command for Settle {
         if let Some(kept) = kept {
             receipts::use_up(unit, &lease.account, &kept, lease.message_id).await?;
         }
+        reach(Point::SettleWritten);
         self.tell(unit, &settled);
         Ok(settled)
     }

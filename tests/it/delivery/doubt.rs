@@ -91,7 +91,11 @@ async fn a_clock_that_was_seen_to_run_backwards_repeats_nothing() {
     app.run_until_idle().await;
     let message = app.message(&id).await;
     let expected = (json!("unknown"), json!("repeat_window_over"));
-    assert_eq!((&message["state"], &message["state_reason"]), (&expected.0, &expected.1), "how old the doubt is nobody knows");
+    assert_eq!(
+        (&message["state"], &message["state_reason"]),
+        (&expected.0, &expected.1),
+        "how old the doubt is nobody knows"
+    );
     assert_eq!(app.sandbox.calls(SEND_API), calls);
 }
 
