@@ -1,5 +1,6 @@
 //! Two nodes at the same row: what SQLite gets from its single writer has to hold here too.
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use wxgate::domain::callback::Recorded;
 use wxgate::domain::settlement::Next;
@@ -185,18 +186,18 @@ async fn a_deadlock_costs_time_and_nothing_else() {
     plug.batch_execute(&format!("BEGIN; {}", lock(0))).await.unwrap();
     rival.batch_execute(&format!("SET deadlock_timeout = '60s'; BEGIN; {}", lock(2))).await.unwrap();
     // Polled once, each has its place in the writer's row.
-    let settle = async |n: usize| {
+    let settle = |n: usize| {
         let mut settling = stores.queue.settle(leases[n].clone(), to_sent(Some(&n.to_string())), at(5));
-        assert!(futures_util::poll!(&mut settling).is_pending());
+        assert!((&mut settling).now_or_never().is_none());
         settling
     };
-    let first = settle(0).await;
+    let first = settle(0);
     super::until("the writer waits", async || {
         let waits = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
         database.column::<i32>(waits).await.len() == 1
     })
     .await;
-    let behind = [settle(1).await, settle(2).await];
+    let behind = [settle(1), settle(2)];
     plug.batch_execute("COMMIT").await.unwrap();
     super::until("the writer has the second row", async || {
         database.column::<i32>(&format!("{} SKIP LOCKED", lock(1))).await.is_empty()
