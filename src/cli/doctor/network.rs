@@ -19,7 +19,6 @@ use crate::wechat::signature;
 
 /// From here on callbacks of a machine with such a clock are refused now and then.
 const SKEW_LIMIT: Duration = Duration::from_secs(60);
-const REDIS_LIMIT: Duration = Duration::from_secs(3);
 
 pub(super) async fn check(config: &Config, report: &mut Report) -> anyhow::Result<()> {
     let client = upstream::http::client(&config.wechat).context("the HTTP client cannot be built")?;
@@ -112,7 +111,7 @@ async fn callback(client: &reqwest::Client, public_url: &str, account: &Account,
 
 async fn try_out(config: &RedisConfig) -> Finding {
     let tried = match Link::new(config) {
-        Ok(link) => link.try_out(REDIS_LIMIT).await,
+        Ok(link) => link.try_out().await,
         Err(error) => Err(error.to_string()),
     };
     match tried {

@@ -33,6 +33,8 @@ pub(super) struct Fault {
     pub(super) reason: String,
     /// Redis will not have this request, such as one for a key that holds something else; another may fare better.
     pub(super) is_of_the_request: bool,
+    /// The connection is still being made.
+    pub(super) is_connecting: bool,
 }
 
 impl Kind {
@@ -83,9 +85,16 @@ impl Kind {
 }
 
 impl Fault {
+    fn new(kind: Kind, reason: String) -> Self {
+        Self { kind, reason, is_of_the_request: false, is_connecting: false }
+    }
+
     pub(super) fn silence() -> Self {
-        let reason = "it did not answer in time".to_owned();
-        Self { kind: Kind::Timeout, reason, is_of_the_request: false }
+        Self::new(Kind::Timeout, "it did not answer in time".to_owned())
+    }
+
+    pub(super) fn still_connecting() -> Self {
+        Self { is_connecting: true, ..Self::new(Kind::Timeout, "no connection in time".to_owned()) }
     }
 
     /// Of the making of a connection.
@@ -94,7 +103,7 @@ impl Fault {
             Kind::Broken => Kind::Connect,
             other => other,
         };
-        Self { kind, reason: reason(kind, error), is_of_the_request: false }
+        Self::new(kind, reason(kind, error))
     }
 
     /// Of one verb.
@@ -102,7 +111,7 @@ impl Fault {
         let kind = Kind::of(error);
         let is_of_the_request =
             kind == Kind::Refused && matches!(error.code(), Some("ERR" | "WRONGTYPE" | "CROSSSLOT" | "EXECABORT"));
-        Self { kind, reason: reason(kind, error), is_of_the_request }
+        Self { is_of_the_request, ..Self::new(kind, reason(kind, error)) }
     }
 }
 

@@ -1,30 +1,26 @@
-//! The line to Redis that all its doors share. What is asked through it never holds up anybody for long: at the first sign
+//! The way to Redis that all its doors share. What is asked through it never holds up anybody for long: at the first sign
 //! of trouble nobody asks any more, and a task beside looks for the end of it.
 
 use std::fmt::Display;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisResult};
+use redis::{Client, RedisResult};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::fault::{Fault, Kind};
+use super::line::{CONNECT, Line, ask};
 use super::probe::{self, Watcher};
 use crate::config::store::RedisConfig;
 use crate::store::{Allowance, Error};
 
-/// Of a limit, what is left for an answer that is here already: a machine that was busy for long sees the limit first.
-const LATE: Duration = Duration::from_millis(10);
 /// How often a refusal that concerns one request alone is told.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
-/// Cheap to clone; every clone is the same line. It connects when first used: Redis may be absent, now or later.
+/// Cheap to clone; every clone is the same link. It connects when first used: Redis may be absent, now or later.
 #[derive(Clone)]
 pub struct Link(pub(super) Arc<Inner>);
 
@@ -45,23 +41,12 @@ pub(super) struct Unanswered {
 }
 
 pub(super) struct Inner {
-    client: Client,
+    line: Line,
     prefix: String,
-    /// Never held across an await.
-    line: Mutex<Line>,
     standing: watch::Sender<Standing>,
     errors: [AtomicU64; Kind::ALL.len()],
+    refusal_told_at: Mutex<Option<Instant>>,
     watcher: OnceLock<Watcher>,
-}
-
-type Connecting = Shared<BoxFuture<'static, RedisResult<MultiplexedConnection>>>;
-
-#[derive(Default)]
-struct Line {
-    connection: Option<Connecting>,
-    /// Of the present connection: the failure of an older one says nothing any more.
-    number: u64,
-    refusal_told_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,16 +64,17 @@ impl Link {
             reason: "redis.url is not of the form redis://[:password@]host[:port][/db]".to_owned(),
         })?;
         Ok(Self(Arc::new(Inner {
-            client,
+            line: Line::new(client),
             prefix: config.prefix.clone(),
-            line: Mutex::default(),
             standing: watch::Sender::new(Standing::Untried),
             errors: std::array::from_fn(|_| AtomicU64::new(0)),
+            refusal_told_at: Mutex::default(),
             watcher: OnceLock::new(),
         })))
     }
 
-    /// Asks whether Redis does what the doors need; in trouble the answer is at hand. At most [`Allowance::WHOLE`].
+    /// Asks whether Redis does what the doors need; in trouble the answer is at hand. At most [`Allowance::WHOLE`], and as
+    /// much again for a connection.
     pub async fn is_up(&self) -> bool {
         self.0.watch();
         if !self.0.is_away() {
@@ -97,9 +83,9 @@ impl Link {
         *self.0.standing.borrow() == Standing::Up
     }
 
-    /// For `doctor`: asks within `limit`; `Err` says what is wrong.
-    pub async fn try_out(&self, limit: Duration) -> Result<(), String> {
-        self.0.probe(limit).await.map_or(Ok(()), |fault| Err(fault.reason))
+    /// For `doctor`: `Err` says what is wrong.
+    pub async fn try_out(&self) -> Result<(), String> {
+        self.0.probe(CONNECT).await.map_or(Ok(()), |fault| Err(fault.reason))
     }
 
     /// As it is known now; nobody is asked.
@@ -131,21 +117,31 @@ impl Link {
             return Err(not_asked("Redis took too long before"));
         }
         let begun = Instant::now();
-        let answer = self.0.ask(allowance.left(), verb).await;
+        let (number, connected) = self.0.line.connected(allowance.left()).await;
         allowance.spend(begun.elapsed());
-        let (number, fault) = match answer {
+        let was_asked = connected.is_ok();
+        let answer = match connected {
+            Ok(connection) => {
+                let begun = Instant::now();
+                let answer = ask(allowance.left(), verb(connection)).await;
+                allowance.spend(begun.elapsed());
+                answer
+            }
+            Err(fault) => Err(fault),
+        };
+        match answer {
             Ok(value) => {
                 self.0.answered();
-                return Ok(value);
+                Ok(value)
             }
-            Err(failed) => failed,
-        };
-        let reason = format!("Redis: {}", fault.reason);
-        match fault.is_of_the_request {
-            true => self.0.refused(&fault),
-            false => self.0.failed(number, &fault),
+            Err(fault) => {
+                match fault.is_of_the_request {
+                    true => self.0.refused(&fault),
+                    false => self.0.failed(number, &fault),
+                }
+                Err(Unanswered { was_asked, reason: format!("Redis: {}", fault.reason) })
+            }
         }
-        Err(Unanswered { was_asked: true, reason })
     }
 
     /// Returns when Redis answers again, at once when nothing else is known.
@@ -165,65 +161,31 @@ impl Inner {
         format!("{}{name}", self.prefix)
     }
 
-    /// Asks for what the doors need. It alone ends a trouble; any failure of it begins one.
+    /// Asks for what the doors need; a connection may take `limit`, the answer no longer than a request may wait. This alone
+    /// ends a trouble, and any failure of it begins one.
     pub(super) async fn probe(&self, limit: Duration) -> Option<Fault> {
-        let key = self.key("probe");
-        match self.ask(limit, |connection| probe::ask(connection, key)).await {
+        let (number, connected) = self.line.connected(limit).await;
+        let answer = match connected {
+            Ok(connection) => ask(Allowance::WHOLE, probe::ask(connection, self.key("probe"))).await,
+            Err(fault) => Err(fault),
+        };
+        match answer {
             Ok(()) => {
                 self.succeeded();
                 None
             }
-            Err((number, fault)) => {
+            Err(fault) => {
                 self.failed(number, &fault);
                 Some(fault)
             }
         }
     }
 
-    /// `Err`: on which connection, and why.
-    async fn ask<T, F>(&self, limit: Duration, verb: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, (u64, Fault)>
-    where
-        F: Future<Output = RedisResult<T>>,
-    {
-        let (number, connecting) = self.connection();
-        let answer = async {
-            let connection = connecting.await.map_err(|error| Fault::of_connecting(&error))?;
-            verb(connection).await.map_err(|error| Fault::of(&error))
-        };
-        let mut answer = pin!(answer);
-        let answer = match timeout(limit.saturating_sub(LATE), &mut answer).await {
-            Ok(answer) => answer,
-            Err(_) => timeout(LATE, answer).await.unwrap_or_else(|_| Err(Fault::silence())),
-        };
-        answer.map_err(|fault| (number, fault))
-    }
-
-    /// The present connection, or the making of one that all who come meanwhile share.
-    fn connection(&self) -> (u64, Connecting) {
-        let mut line = self.line();
-        if let Some(connection) = &line.connection {
-            return (line.number, connection.clone());
-        }
-        let client = self.client.clone();
-        let connecting = async move {
-            // Whoever asks has a limit of its own.
-            let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-            client.get_multiplexed_async_connection_with_config(&config).await
-        };
-        let connecting = connecting.boxed().shared();
-        line.number += 1;
-        line.connection = Some(connecting.clone());
-        (line.number, connecting)
-    }
-
-    /// The present connection is given up: its peer may have vanished without a word, or the answers on it be misplaced.
     fn failed(&self, number: u64, fault: &Fault) {
         self.count(fault);
-        let mut line = self.line();
-        if line.number != number {
+        if !self.line.give_up(number, fault) {
             return;
         }
-        line.connection = None;
         let began = self.standing.send_if_modified(|standing| {
             let begins = !matches!(standing, Standing::Away { .. });
             if begins {
@@ -231,7 +193,6 @@ impl Inner {
             }
             begins
         });
-        drop(line);
         match began {
             true => tracing::warn!(
                 kind = fault.kind.label(),
@@ -265,12 +226,13 @@ impl Inner {
 
     fn refused(&self, fault: &Fault) {
         self.count(fault);
-        let mut line = self.line();
-        if line.refusal_told_at.is_some_and(|at| at.elapsed() < TOLD_AGAIN) {
-            return;
+        {
+            let mut told_at = self.refusal_told_at.lock().unwrap_or_else(PoisonError::into_inner);
+            if told_at.is_some_and(|at| at.elapsed() < TOLD_AGAIN) {
+                return;
+            }
+            *told_at = Some(Instant::now());
         }
-        line.refusal_told_at = Some(Instant::now());
-        drop(line);
         tracing::warn!(error = %fault.reason, "Redis refuses a request: is something else kept under our prefix?");
     }
 
@@ -278,13 +240,9 @@ impl Inner {
         self.errors[fault.kind as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// From the first use on somebody looks after the line.
+    /// From the first use on somebody looks after it.
     fn watch(self: &Arc<Self>) {
         self.watcher.get_or_init(|| Watcher::start(Arc::downgrade(self)));
-    }
-
-    fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

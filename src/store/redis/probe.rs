@@ -9,9 +9,9 @@ use redis::{ErrorKind, RedisResult};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::line::CONNECT;
 use super::link::Inner;
 use super::script::Script;
-use crate::store::Allowance;
 
 const IN_PEACE: Duration = Duration::from_secs(5);
 const IN_TROUBLE: Duration = Duration::from_secs(1);
@@ -61,6 +61,6 @@ async fn watch(link: Weak<Inner>, trouble: Arc<Notify>) {
             () = trouble.notified(), if !is_away => continue,
         }
         let Some(link) = link.upgrade() else { return };
-        link.probe(Allowance::WHOLE).await;
+        link.probe(CONNECT).await;
     }
 }

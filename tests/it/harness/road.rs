@@ -64,6 +64,11 @@ impl Road {
     pub(crate) fn stall(&self) {
         self.now.send_modify(|state| state.stalled_before = state.next);
     }
+
+    /// How many were ever taken.
+    pub(crate) fn connections(&self) -> u64 {
+        self.now.borrow().next
+    }
 }
 
 async fn serve(listener: TcpListener, address: SocketAddr, port: u16, now: watch::Sender<State>) {

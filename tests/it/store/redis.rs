@@ -293,6 +293,25 @@ async fn a_connection_that_dies_unused_is_replaced_before_it_is_needed() {
 }
 
 #[tokio::test]
+async fn a_connection_that_takes_long_to_make_is_used_once_it_is_there() {
+    let redis = RedisServer::start();
+    let road = Road::to(redis.port).await;
+    road.set(Way::Delay(Duration::from_millis(300)));
+    let node = Node::at(road.port);
+    assert!(node.load("wx1").await.is_err(), "nobody waits for it");
+    // It is made beside, and then the road is a good one.
+    let begun = Instant::now();
+    while node.errors("timeout") < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", node.link.state());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(road.connections(), 1, "one is made, however many wait for it");
+    road.set(Way::Pass);
+    node.until_it_is_up().await;
+    node.load("wx1").await.unwrap();
+}
+
+#[tokio::test]
 async fn slow_answers_count_together() {
     let redis = RedisServer::start();
     let road = Road::to(redis.port).await;
