@@ -23,9 +23,8 @@ use crate::binary::process::resident_kib;
 use crate::harness::{Setup, TestApp, order_notice};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Every so many messages one that is worthless after `SHORT_TTL_S`.
+/// Every so many messages one that is soon worthless.
 const SHORT_EVERY: usize = 10;
-const SHORT_TTL_S: u64 = 60;
 /// What a call to WeChat takes in real time.
 const LATENCY: Duration = Duration::from_millis(2);
 
@@ -34,6 +33,8 @@ struct Plan {
     /// Simulated seconds, and messages accepted in each.
     seconds: usize,
     rate: usize,
+    /// The life of the short-lived ones, in seconds.
+    short_ttl_s: usize,
     /// How long the token lives that was there before.
     token_left: Duration,
     /// What WeChat says to sends once it is back.
@@ -78,12 +79,13 @@ async fn gateway(line: &Line, token_left: Duration) -> TestApp {
 }
 
 /// Accepts one second's messages. → their ids, the short-lived ones marked.
-async fn accept(app: &TestApp, second: usize, rate: usize) -> Vec<(String, bool)> {
+async fn accept(app: &TestApp, second: usize, plan: &Plan) -> Vec<(String, bool)> {
+    let rate = plan.rate;
     let sends = (0..rate).map(async |number| {
         let is_short = (second * rate + number).is_multiple_of(SHORT_EVERY);
         let mut body = order_notice(&format!("oOUTAGE{}", second * rate + number));
         if is_short {
-            body["ttl_s"] = json!(SHORT_TTL_S);
+            body["ttl_s"] = json!(plan.short_ttl_s);
         }
         let reply = app.post("/send-template").header("prefer", "respond-async").json(&body).send().await;
         assert_eq!(reply.status, 202, "{}", reply.text);
@@ -102,14 +104,14 @@ async fn tries(app: &TestApp) -> f64 {
     tries
 }
 
-async fn run(plan: Plan) -> Figures {
+async fn run(plan: &Plan) -> Figures {
     let started = Instant::now();
     let mut line = Line::closed();
     let app = gateway(&line, plan.token_left).await;
     let rss_before_mib = resident_kib(std::process::id()) / 1024;
     let (mut ids, mut most_running) = (Vec::new(), 0);
     for second in 0..plan.seconds {
-        ids.extend(accept(&app, second, plan.rate).await);
+        ids.extend(accept(&app, second, plan).await);
         app.tick().await;
         app.run_until_idle().await;
         let running = app.app.worker().dispatch.running.list().len();
@@ -184,12 +186,13 @@ fn a_hundred_a_minute(clock: Arc<ManualClock>) -> Mood {
     })
 }
 
-fn check(figures: &Figures, seconds: usize) {
+fn check(figures: &Figures, plan: &Plan) {
+    let seconds = plan.seconds;
     assert_eq!(figures.sent + figures.expired, figures.accepted, "{figures:?}");
     assert_eq!(figures.unknown_or_failed, 0, "{figures:?}");
-    // The short-lived ones, but for those of the last minute.
+    // The short-lived ones, but for those of the last seconds.
     let short = figures.accepted / SHORT_EVERY;
-    assert!((short * (seconds - 62) / seconds..=short).contains(&figures.expired), "{figures:?}");
+    assert!((short * (seconds - plan.short_ttl_s - 2) / seconds..=short).contains(&figures.expired), "{figures:?}");
     // Ten failures shut the line; then one probe in five seconds, of the send or of the token.
     assert!(figures.tries <= seconds as f64 / 5.0 + 12.0, "{figures:?}");
     assert!(figures.tries >= seconds as f64 / 40.0, "it is probed: {figures:?}");
@@ -201,33 +204,46 @@ fn check(figures: &Figures, seconds: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_an_outage_each_message_is_sent_once_and_wechat_is_not_overrun() {
     // The token dies half-way.
-    let plan = Plan { seconds: 360, rate: 10, token_left: Duration::from_secs(180), mood: healthy };
-    let figures = run(plan).await;
-    check(&figures, 360);
+    let plan = Plan { seconds: 180, rate: 10, short_ttl_s: 20, token_left: Duration::from_secs(90), mood: healthy };
+    let figures = run(&plan).await;
+    check(&figures, &plan);
     assert_eq!((figures.calls_after, figures.most_seen), (figures.sent as u64, 1), "{figures:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wechat_that_is_busy_when_it_is_back_is_asked_little_until_it_is_well() {
-    let plan = Plan { seconds: 100, rate: 10, token_left: Duration::from_secs(7_200), mood: busy_at_first };
-    let figures = run(plan).await;
-    check(&figures, 100);
+    let plan =
+        Plan { seconds: 50, rate: 10, short_ttl_s: 20, token_left: Duration::from_secs(7_200), mood: busy_at_first };
+    let figures = run(&plan).await;
+    check(&figures, &plan);
     assert_eq!((figures.calls_after, figures.most_seen), (figures.sent as u64 + 7, 2), "{figures:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wechat_that_is_busy_now_and_then_is_asked_at_most_twice_as_often() {
-    let plan = Plan { seconds: 100, rate: 10, token_left: Duration::from_secs(7_200), mood: busy_now_and_then };
-    let figures = run(plan).await;
-    assert!(figures.unknown_or_failed <= figures.accepted / 100, "five times busy is rare: {figures:?}");
+    let plan = Plan {
+        seconds: 50,
+        rate: 10,
+        short_ttl_s: 20,
+        token_left: Duration::from_secs(7_200),
+        mood: busy_now_and_then,
+    };
+    let figures = run(&plan).await;
+    assert!(figures.unknown_or_failed <= figures.accepted / 50, "five times busy is rare: {figures:?}");
     assert_eq!(figures.sent + figures.expired + figures.unknown_or_failed, figures.accepted, "{figures:?}");
     assert!(figures.calls_after <= 2 * figures.sent as u64, "{figures:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wechat_that_counts_by_the_minute_is_not_asked_in_vain_all_the_time() {
-    let plan = Plan { seconds: 100, rate: 10, token_left: Duration::from_secs(7_200), mood: a_hundred_a_minute };
-    let figures = run(plan).await;
+    let plan = Plan {
+        seconds: 40,
+        rate: 10,
+        short_ttl_s: 20,
+        token_left: Duration::from_secs(7_200),
+        mood: a_hundred_a_minute,
+    };
+    let figures = run(&plan).await;
     assert_eq!(figures.sent + figures.expired, figures.accepted, "{figures:?}");
     assert!(figures.calls_after <= 2 * figures.sent as u64, "{figures:?}");
 }
@@ -235,9 +251,10 @@ async fn a_wechat_that_counts_by_the_minute_is_not_asked_in_vain_all_the_time() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes long: scripts/outage runs it"]
 async fn a_whole_hour_at_a_hundred_a_second() {
-    let plan = Plan { seconds: 3_600, rate: 100, token_left: Duration::from_secs(1_800), mood: healthy };
-    let figures = run(plan).await;
+    let plan =
+        Plan { seconds: 3_600, rate: 100, short_ttl_s: 60, token_left: Duration::from_secs(1_800), mood: healthy };
+    let figures = run(&plan).await;
     let _ = writeln!(std::io::stderr(), "{figures:#?}");
-    check(&figures, 3_600);
+    check(&figures, &plan);
     assert_eq!((figures.calls_after, figures.most_seen), (figures.sent as u64, 1), "{figures:?}");
 }

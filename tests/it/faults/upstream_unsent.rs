@@ -181,7 +181,7 @@ async fn what_never_left_waits_uncounted() {
 #[tokio::test]
 async fn a_caller_who_waits_while_wechat_is_away_gets_202_and_the_message_goes_out_when_it_is_back() {
     let mut line = Line::closed();
-    let app = gateway_with_token(&line.url()).await;
+    let app = gateway_with(&line.url(), "").await;
     let reply =
         app.post("/send-template").header("prefer", "wait=1").json(&crate::harness::order_notice("oBACK")).send().await;
     assert_eq!((reply.status, reply.field("state").as_str()), (202, "queued"), "{}", reply.text);
