@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::engine::Core;
 use crate::domain::token::AccessToken;
+use crate::failpoint::{Point, reach};
 use crate::store::tokens::RefreshLock;
 use crate::store::{Allowance, Error};
 
@@ -88,6 +89,7 @@ impl Core {
         if let Some(shared) = &self.doors.shared {
             // Redis out of reach is told by its own door; other nodes fetch for themselves.
             let _ = shared.publish(allowance, &self.account.name, &self.account.app_id, token).await;
+            reach(Point::TokenPublished);
         }
     }
 
