@@ -52,7 +52,7 @@ pub async fn open_for_tools(config: &PostgresConfig, sealer: Sealer) -> Result<S
         .into_stores())
 }
 
-/// Runs missing migrations → the schema versions before and after. Nodes may be serving meanwhile: see [`schema`].
+/// Runs missing migrations → the schema versions before and after. Nodes may be serving meanwhile.
 pub async fn migrate(config: &PostgresConfig) -> Result<(usize, usize), Error> {
     let before = bring_up(&Endpoint::new(config)?).await?;
     Ok((before, schema::LATEST))
