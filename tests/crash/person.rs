@@ -151,8 +151,8 @@ impl Person {
             (Answer::Kept(first), Answer::Kept(second)) if *first != second => {
                 return Err(format!("{}: the same key gave {first} and {second}", self.openid));
             }
-            // The process stops: to be asked again later.
-            (Answer::Kept(_), Answer::Refused(503)) => {}
+            // The process stops, or something in it broke: to be asked again later.
+            (Answer::Kept(_), Answer::Refused(500..)) => {}
             (Answer::Kept(first), Answer::Refused(status)) if self.kind != Kind::NotSubscribed => {
                 return Err(format!("{}: {first} was acknowledged, its repeat answered {status}", self.openid));
             }
