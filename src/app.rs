@@ -32,6 +32,7 @@ use crate::services::outcomes::Outcomes;
 use crate::services::receive::Receive;
 use crate::services::reports::Reports;
 use crate::services::slots::Slots;
+use crate::services::suppressions::Suppressions;
 use crate::services::sweep::Sweep;
 use crate::services::tokens::{TokenDoors, Tokens};
 use crate::services::users::Users;
@@ -90,6 +91,12 @@ impl App {
         let tokens = Tokens::new(&accounts, &config.token, &doors);
         let outcomes = Outcomes::default();
         let limits = Limits::new(&config.limits, metrics.clone());
+        let suppressions = Suppressions::new(
+            stores.suppressions.clone(),
+            accounts.clone(),
+            config.limits.suppression,
+            metrics.clone(),
+        );
         let slots = Slots::new(config.queue.concurrency);
         let tasks = TaskTracker::new();
         let running = Running::default();
@@ -117,6 +124,7 @@ impl App {
             users: stores.users.clone(),
             accounts: accounts.clone(),
             tokens: tokens.clone(),
+            suppressions: suppressions.clone(),
             limits: limits.clone(),
             turns: Turns::default(),
             dispatch: dispatch.clone(),
@@ -157,7 +165,14 @@ impl App {
             outcomes: outcomes.clone(),
             slots: slots.clone(),
         };
-        let timer = Timer { tokens: tokens.clone(), sweep, access: access.clone(), limits, clock: clock.clone() };
+        let timer = Timer {
+            tokens: tokens.clone(),
+            sweep,
+            access: access.clone(),
+            suppressions: suppressions.clone(),
+            limits,
+            clock: clock.clone(),
+        };
         let reports = Reports {
             messages: stores.messages.clone(),
             accept: accept.clone(),
@@ -178,6 +193,7 @@ impl App {
             receive,
             tokens,
             users,
+            suppressions,
             health,
             metrics: metrics.clone(),
             clock,

@@ -22,11 +22,21 @@ pub struct LimitsConfig {
     pub identical: Option<Rate>,
     /// What would be refused is only counted.
     pub observe: bool,
+    pub suppression: SuppressionConfig,
+}
+
+/// Whether sends to people are refused whom WeChat has refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SuppressionConfig {
+    pub is_on: bool,
+    /// After which WeChat is asked again; `None`: never.
+    pub age: Option<Duration>,
 }
 
 impl LimitsConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         let observe = section.choice("mode", &[("enforce", false), ("observe", true)], false);
+        let suppression = SuppressionConfig::read(section);
         let mut rate = |kind: LimitKind| {
             let mut limit = section.section(kind.as_str());
             let rate = read_rate(&mut limit);
@@ -38,7 +48,16 @@ impl LimitsConfig {
             openid: rate(LimitKind::Openid),
             identical: rate(LimitKind::Identical),
             observe,
+            suppression,
         }
+    }
+}
+
+impl SuppressionConfig {
+    fn read(section: &mut Section<'_>) -> Self {
+        let is_on = section.switch("suppression");
+        let age = section.span("suppression_age", Duration::ZERO..=Duration::from_secs(3650 * 24 * 3600));
+        Self { is_on, age: Some(age).filter(|age| !age.is_zero()) }
     }
 }
 

@@ -82,6 +82,20 @@ impl<'a> Section<'a> {
         self.parsed(key, |text| find(text).ok_or_else(|| format!("is none of {}", allowed()))).unwrap_or(default)
     }
 
+    /// `true` or `false`.
+    pub(super) fn switch(&mut self, key: &str) -> bool {
+        let value = match self.take(key) {
+            Some(Raw::Boolean(value)) => Some(value),
+            Some(Raw::Text(text)) if self.is_from_env(key) => text.parse().ok(),
+            _ => None,
+        };
+        if value.is_none() {
+            self.wrong(key, "expected true or false");
+        }
+        self.show(key, value.unwrap_or_default().to_string());
+        value.unwrap_or_default()
+    }
+
     /// `key`, or what stands in the file that `<key>_file` names, without the line end.
     pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
         let file_key = format!("{key}_file");

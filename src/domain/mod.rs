@@ -16,6 +16,7 @@ pub mod seal;
 pub mod secret;
 pub mod settlement;
 pub mod state;
+pub mod suppression;
 pub mod token;
 pub mod trouble;
 pub mod user;

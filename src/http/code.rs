@@ -213,8 +213,8 @@ impl Code {
                 text: "recipient_refused",
                 status: StatusCode::UNPROCESSABLE_ENTITY,
                 title: "WeChat refuses this recipient",
-                cause: "The user does not follow the account, has blocked it, or the openid is of another account. The message is `rejected`.",
-                cure: "Do not send to this recipient again before they follow the account.",
+                cause: "The user does not follow the account, has blocked it, or the openid is of another account. With a `message_id`, WeChat said so now, and the message is `rejected`; without one it has said so before, and nothing was stored.",
+                cure: "Do not send to this recipient again before they follow the account. Until something says that they can be reached, sends to them are refused: `GET /v1/accounts/{account}/suppressions` lists them, `DELETE …/{openid}` lets WeChat be asked again.",
                 retryable: false,
             },
             Self::MessageRefused => Meaning {

@@ -29,7 +29,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use api::{accounts, batches, messages, users};
+use api::{accounts, batches, messages, suppressions, users};
 use error::{ApiError, Code};
 use front::Front;
 use shed::Shed;
@@ -69,6 +69,8 @@ fn api() -> Router<HttpState> {
         .route("/v1/messages/{id}/retry", post(messages::retry))
         .route("/v1/messages/{id}/resolve", post(messages::resolve))
         .route("/v1/accounts/{account}/token", get(accounts::token))
+        .route("/v1/accounts/{account}/suppressions", get(suppressions::list))
+        .route("/v1/accounts/{account}/suppressions/{openid}", get(suppressions::look_up).delete(suppressions::lift))
         .route("/v1/accounts/{account}/users/{openid}", get(users::look_up).put(users::bind))
 }
 

@@ -5,7 +5,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::api::{accounts, batches, messages, send_request, users, views};
+use super::api::{accounts, batches, messages, send_request, suppressions, users, views};
 use super::error::{Code, Problem, Upstream};
 use super::{health, problems};
 
@@ -19,6 +19,7 @@ use super::{health, problems};
         messages::send, messages::list, messages::look_up, messages::cancel, messages::retry, messages::resolve,
         batches::send, batches::look_up, batches::cancel,
         accounts::token, users::look_up, users::bind,
+        suppressions::list, suppressions::look_up, suppressions::lift,
         health::health, health::ready, health::metrics, problems::list, problems::look_up,
     ),
     components(schemas(
@@ -28,7 +29,7 @@ use super::{health, problems};
         (name = "messages", description = "Send, read, cancel, retry, resolve."),
         (name = "batches", description = "Many sends at once: keep, read, cancel."),
         (name = "accounts", description = "Tokens of the WeChat accounts."),
-        (name = "users", description = "Openids that were seen, and their business user ids."),
+        (name = "users", description = "Openids that were seen, their business user ids, and whom WeChat refuses."),
         (name = "operation", description = "Health, figures, error codes."),
     ),
     modifiers(&Key, &Refusals),

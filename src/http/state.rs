@@ -13,6 +13,7 @@ use crate::services::batches::Batches;
 use crate::services::health::Health;
 use crate::services::receive::Receive;
 use crate::services::reports::Reports;
+use crate::services::suppressions::Suppressions;
 use crate::services::tokens::Tokens;
 use crate::services::users::Users;
 use crate::services::verify::Verify;
@@ -29,6 +30,7 @@ pub struct HttpState {
     pub receive: Receive,
     pub tokens: Tokens,
     pub users: Users,
+    pub suppressions: Suppressions,
     pub health: Health,
     pub metrics: Metrics,
     pub clock: Arc<dyn Clock>,
@@ -56,6 +58,7 @@ parts! {
     Reports => reports,
     Tokens => tokens,
     Users => users,
+    Suppressions => suppressions,
     Health => health,
     Metrics => metrics,
     Arc<dyn Clock> => clock,

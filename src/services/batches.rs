@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::batch::{Batch, BatchCount, ItemError, NewBatch, RejectedItem};
+use crate::domain::batch::{Batch, BatchCount, ItemError, ItemUpstream, NewBatch, RejectedItem};
 use crate::domain::caller::{Caller, Scope};
 use crate::domain::clock::Clock;
 use crate::domain::ids::{BatchId, MessageId};
@@ -167,6 +167,7 @@ fn rejection(index: u32, error: &AcceptError) -> RejectedItem {
         AcceptError::UnknownUser { .. } => ("unknown_user", None),
         AcceptError::WouldExpire { .. } => ("would_expire", None),
         AcceptError::Limited(refusal) => ("rate_limited", Some(refusal.kind.reason())),
+        AcceptError::Suppressed(_) => ("recipient_refused", None),
         AcceptError::IdempotencyMismatch { .. } => ("idempotency_mismatch", None),
         AcceptError::ShuttingDown => ("shutting_down", None),
         AcceptError::Store(_) => ("storage_unavailable", None),
@@ -186,5 +187,12 @@ fn rejection(index: u32, error: &AcceptError) -> RejectedItem {
         AcceptError::Limited(Refusal { wait, .. }) => format!("{error}: try again in {} s", wait.as_secs() + 1),
         error => error.to_string(),
     };
-    RejectedItem { index, code: code.to_owned(), detail, reason: reason.map(str::to_owned), message_id: None, errors }
+    let upstream = match error {
+        AcceptError::Suppressed(found) => {
+            Some(ItemUpstream { errcode: found.reason.errcode(), errmsg: found.errmsg.clone() })
+        }
+        _ => None,
+    };
+    let (code, reason) = (code.to_owned(), reason.map(str::to_owned));
+    RejectedItem { index, code, detail, reason, message_id: None, upstream, errors }
 }

@@ -17,6 +17,7 @@ pub mod outcomes;
 pub mod receive;
 pub mod reports;
 pub mod slots;
+pub mod suppressions;
 pub mod sweep;
 pub mod tokens;
 pub mod users;

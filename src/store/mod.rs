@@ -20,6 +20,8 @@ pub mod redis;
 pub mod restore;
 mod rules;
 pub mod sqlite;
+mod suppressed;
+pub mod suppressions;
 pub mod tokens;
 pub mod users;
 
@@ -36,6 +38,7 @@ pub use messages::Messages;
 pub use outbox::{Accepted, Outbox};
 pub use queue::{Change, OpenAccount, Queue, Realigned, Rescued, Settled};
 pub use restore::Restore;
+pub use suppressions::Suppressions;
 pub use tokens::{SharedTokens, Tokens};
 pub use users::Users;
 
@@ -50,6 +53,7 @@ pub struct Stores {
     pub keys: Arc<dyn Keys>,
     pub tokens: Arc<dyn Tokens>,
     pub users: Arc<dyn Users>,
+    pub suppressions: Arc<dyn Suppressions>,
     pub counts: Arc<dyn Counts>,
     pub restore: Arc<dyn Restore>,
     pub closing: Arc<dyn Closing>,

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use crate::domain::attempt::HistoryEntry;
+use crate::domain::attempt::{Attempt, HistoryEntry};
 use crate::domain::clock::Timestamp;
 use crate::domain::message::Lease;
 use crate::domain::receipt::ReceiptStatus;
 use crate::domain::settlement::Next;
 use crate::domain::state::{OnUnknown, State};
+use crate::domain::suppression::SuppressionReason;
 
 /// The reason of what was taken back.
 pub(super) const CRASH: &str = "crash";
@@ -39,6 +40,37 @@ impl Verdict {
                 Some(Self { state: State::Undelivered, reason: Some(reason.clone()) })
             }
             ReceiptStatus::Other { .. } => None,
+        }
+    }
+}
+
+/// What the end of an attempt or a receipt tells about the person.
+pub(super) enum Told {
+    /// Nobody of this account reaches them.
+    Refuses { reason: SuppressionReason, errmsg: String },
+    /// WeChat takes what is for them; whether they let it in is not said.
+    IsTaken,
+    /// It was shown to them.
+    IsReached,
+}
+
+impl Told {
+    /// Of a message that came to this state, by these attempts.
+    pub(super) fn of(state: State, state_reason: Option<&str>, attempts: &[Attempt]) -> Option<Self> {
+        match state {
+            State::Delivered => Some(Self::IsReached),
+            State::Sent => Some(Self::IsTaken),
+            State::Undelivered => {
+                let reason = SuppressionReason::parse(state_reason?)?;
+                let is_told_by_receipts = reason.errcode().is_none();
+                is_told_by_receipts.then(|| Self::Refuses { reason, errmsg: reason.as_str().to_owned() })
+            }
+            State::Rejected => {
+                let last = attempts.last()?;
+                let reason = SuppressionReason::of_errcode(last.errcode?)?;
+                Some(Self::Refuses { reason, errmsg: last.errmsg.clone().unwrap_or_default() })
+            }
+            _ => None,
         }
     }
 }

@@ -51,6 +51,7 @@ struct Families {
     receipts: IntCounterVec,
     rate_limited: IntCounterVec,
     rate_limit_observed: IntCounterVec,
+    suppressed: IntCounterVec,
     redis_up: IntGaugeVec,
     redis_errors: IntCounterVec,
     log_lines_dropped: IntCounter,
@@ -149,6 +150,11 @@ impl Metrics {
                 "Requests that a limit would have refused, were it enforced.",
                 &["limit"],
             ),
+            suppressed: made.counters(
+                "wxgate_suppressed_total",
+                "Sends refused because WeChat has refused their recipient before.",
+                &["account"],
+            ),
             redis_up: made.gauges("wxgate_redis_up", "Whether Redis is of use: 1, or 0.", &[]),
             redis_errors: made.counters("wxgate_redis_errors_total", "Requests to Redis that failed.", &["kind"]),
             log_lines_dropped: made
@@ -218,6 +224,11 @@ impl Metrics {
     /// The same, where limits are only observed.
     pub fn rate_limit_observed(&self, limit: &'static str) {
         self.0.rate_limit_observed.with_label_values(&[limit]).inc();
+    }
+
+    /// One send was refused without asking WeChat again.
+    pub fn suppressed(&self, account: &str) {
+        self.0.suppressed.with_label_values(&[account]).inc();
     }
 
     /// One request was answered. `route` is the pattern that matched, never the path.
@@ -416,6 +427,7 @@ mod tests {
         metrics.callback("shop", "event.subscribe", "stored");
         metrics.receipt("shop", "delivered");
         metrics.rate_limited("client");
+        metrics.suppressed("shop");
         metrics.accept_to_attempt(Duration::from_millis(1));
         metrics.started(Timestamp::from_millis(1_700_000_000_500));
         let text = metrics.render(&Scrape {
@@ -438,6 +450,7 @@ mod tests {
             "wxgate_callbacks_total{account=\"shop\",result=\"stored\",type=\"event.subscribe\"} 1",
             "wxgate_receipts_total{account=\"shop\",status=\"delivered\"} 1",
             "wxgate_rate_limited_total{limit=\"client\"} 1",
+            "wxgate_suppressed_total{account=\"shop\"} 1",
             "wxgate_accept_to_attempt_seconds_count 1",
             "wxgate_messages_total{account=\"shop\",state=\"sent\"} 2",
             "wxgate_messages_accepted_total 3",

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::clock::Clock;
 use crate::services::access::Access;
 use crate::services::limits::Limits;
+use crate::services::suppressions::Suppressions;
 use crate::services::sweep::Sweep;
 use crate::services::tokens::Tokens;
 
@@ -25,6 +26,7 @@ pub struct Timer {
     pub tokens: Tokens,
     pub sweep: Sweep,
     pub access: Access,
+    pub suppressions: Suppressions,
     pub limits: Limits,
     pub clock: Arc<dyn Clock>,
 }
@@ -79,6 +81,7 @@ impl Timer {
         report("orphans cannot be taken back", self.sweep.rescue().await);
         report("expired messages cannot be ended", self.sweep.expire().await);
         report("stored keys cannot be read", self.access.refresh().await);
+        report("what other nodes know of recipients cannot be read", self.suppressions.catch_up().await);
     }
 
     async fn forget(&self) {

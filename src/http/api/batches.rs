@@ -17,7 +17,7 @@ use crate::domain::batch::{Batch, BatchCount, ItemError, RejectedItem};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{BatchId, MessageId};
 use crate::http::context::RequestContext;
-use crate::http::error::{ApiError, Code, Problem};
+use crate::http::error::{ApiError, Code, Problem, Upstream};
 use crate::http::extract::caller::{Allowed, Read, Send};
 use crate::http::extract::fields::{Faults, Fields};
 use crate::http::extract::idempotency::IdempotencyKey;
@@ -115,6 +115,8 @@ pub struct RejectedError {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub message_id: Option<MessageId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Upstream>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<crate::services::accept::FieldError>)]
     pub errors: Vec<ItemError>,
@@ -159,6 +161,7 @@ impl RejectedView {
             retryable: meaning.retryable,
             reason: item.reason,
             message_id: item.message_id,
+            upstream: item.upstream.map(|said| Upstream { errcode: said.errcode, errmsg: said.errmsg, rid: None }),
             errors: item.errors,
         };
         Self { index: item.index, error }
@@ -363,6 +366,7 @@ fn rejected(index: u32, error: &ApiError) -> RejectedItem {
         detail: error.detail().to_owned(),
         reason: None,
         message_id: None,
+        upstream: None,
         errors: errors.collect(),
     }
 }

@@ -4,5 +4,6 @@ pub mod accounts;
 pub mod batches;
 pub mod messages;
 pub mod send_request;
+pub mod suppressions;
 pub mod users;
 pub mod views;

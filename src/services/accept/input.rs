@@ -7,6 +7,7 @@ use crate::domain::ids::{BatchId, MessageId};
 use crate::domain::limit::OnLimit;
 use crate::domain::message::Message;
 use crate::domain::state::{Lane, OnUnknown};
+use crate::domain::suppression::Suppression;
 use crate::services::limits::{Refusal, Standing};
 use crate::store;
 
@@ -118,8 +119,23 @@ pub enum AcceptError {
     IdempotencyMismatch { message_id: MessageId },
     #[error("the limit {} is met", .0.kind.as_str())]
     Limited(Refusal),
+    /// WeChat has refused this person before.
+    #[error("{}", told(.0))]
+    Suppressed(Box<Suppression>),
     #[error("the gateway is shutting down")]
     ShuttingDown,
     #[error(transparent)]
     Store(#[from] store::Error),
+}
+
+fn told(suppression: &Suppression) -> String {
+    let Suppression { account, reason, errmsg, since, .. } = suppression;
+    let said = match reason.errcode() {
+        Some(errcode) => format!("{errcode} {errmsg}"),
+        None => format!("{errmsg} (in a receipt)"),
+    };
+    format!(
+        "nothing was stored: on {since} WeChat said of this recipient: {said}; lifted when they subscribe or are reached, or by \
+         DELETE /v1/accounts/{account}/suppressions/{{openid}}"
+    )
 }

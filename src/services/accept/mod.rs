@@ -25,6 +25,7 @@ use crate::domain::limit::OnLimit;
 use crate::domain::message::{IdempotencyKey, Lease, Message, NewMessage};
 use crate::domain::secret::Openid;
 use crate::domain::state::{OnUnknown, State};
+use crate::domain::suppression::Suppression;
 use crate::failpoint::{Point, reach};
 use crate::services::accounts::Accounts;
 use crate::services::breaker::{Admission, Permit};
@@ -32,6 +33,7 @@ use crate::services::dispatch::{Audience, Dispatch};
 use crate::services::limits::{Answer, Ask, Limits};
 use crate::services::outcomes::{Outcomes, Progress, Waiter};
 use crate::services::slots::{Slot, Slots};
+use crate::services::suppressions::Suppressions;
 use crate::services::tokens::Tokens;
 use crate::store::{self, Accepted};
 use crate::wechat::send::{TemplateMessage, template_body};
@@ -46,6 +48,7 @@ pub struct Accept {
     pub users: Arc<dyn store::Users>,
     pub accounts: Accounts,
     pub tokens: Tokens,
+    pub suppressions: Suppressions,
     pub limits: Limits,
     pub turns: Turns,
     pub dispatch: Dispatch,
@@ -86,6 +89,9 @@ impl Accept {
     /// Everything but the keeping and the sending.
     pub async fn rehearse(&self, caller: &Caller, input: SendInput) -> Result<Rehearsal, AcceptError> {
         let Checked { message, content, warnings } = self.check(caller, input).await?;
+        if let Some(found) = self.suppressed(&message).await? {
+            return Err(AcceptError::Suppressed(Box::new(found)));
+        }
         let limits = self.limits.look(ask(&message, Some(content)), message.created_at);
         let token = self.tokens.status(&message.account).map_or("missing", |status| status.state).to_owned();
         Ok(Rehearsal { wechat_body: message.body, warnings, limits, token })
@@ -95,6 +101,12 @@ impl Accept {
     pub(crate) async fn check_item(&self, caller: &Caller, input: SendInput) -> Result<(NewMessage, u64), AcceptError> {
         let on_limit = input.on_limit;
         let Checked { mut message, content, .. } = self.check(caller, input).await?;
+        if let Some(found) = self.suppressed(&message).await?
+            && !self.is_repeat(&message).await?
+        {
+            self.suppressions.count(&message.account);
+            return Err(AcceptError::Suppressed(Box::new(found)));
+        }
         let answer = self.limits.ask(ask(&message, Some(content)), on_limit, message.created_at, message.expires_at);
         match answer {
             Answer::Go(_) => {}
@@ -131,6 +143,13 @@ impl Accept {
         {
             return Ok(kept);
         }
+        if let Some(found) = self.suppressed(&message).await? {
+            if let Some(kept) = self.known(&message, &warnings).await? {
+                return Ok(kept);
+            }
+            self.suppressions.count(&message.account);
+            return Err(AcceptError::Suppressed(Box::new(found)));
+        }
         let answer = self.limits.ask(ask(&message, content), on_limit, message.created_at, message.expires_at);
         let limits = match answer {
             Answer::Go(limits) => limits,
@@ -145,6 +164,19 @@ impl Accept {
         };
         let kept = self.keep(message, turn, wait, warnings).await?;
         Ok(Kept { limits, ..kept })
+    }
+
+    /// Why WeChat is not to be asked again for this person.
+    async fn suppressed(&self, message: &NewMessage) -> Result<Option<Suppression>, store::Error> {
+        self.suppressions.check(&message.account, &message.touser, message.created_at).await
+    }
+
+    /// Its idempotency key came before: the store tells what became of that.
+    async fn is_repeat(&self, message: &NewMessage) -> Result<bool, store::Error> {
+        match &message.idempotency {
+            Some(key) => Ok(self.outbox.known(key).await?.is_some()),
+            None => Ok(false),
+        }
     }
 
     /// The answer to a request that was accepted before.

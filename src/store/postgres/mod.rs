@@ -37,6 +37,7 @@ mod schema;
 mod settle;
 mod sql;
 mod standing;
+mod suppressions;
 mod tokens;
 mod users;
 mod work;
@@ -54,6 +55,7 @@ use self::presence::Presence;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::figures::Figures;
+use super::suppressed::Suppressed;
 use super::{Closing, Stores};
 use crate::domain::seal::Sealer;
 
@@ -62,6 +64,7 @@ struct Postgres {
     writer: Writer,
     readers: Readers,
     figures: Arc<Figures>,
+    suppressed: Arc<Suppressed>,
     /// Who we are in `lease_boot`.
     boot: String,
     /// Messages lent to the tasks that accepted them, and not settled yet.
@@ -90,6 +93,7 @@ impl Postgres {
             keys: all.clone(),
             tokens: all.clone(),
             users: all.clone(),
+            suppressions: all.clone(),
             counts: all.clone(),
             closing: all,
         }

@@ -9,13 +9,14 @@ use super::own::Own;
 use super::presence::Presence;
 use super::readers::Readers;
 use super::writer::Writer;
-use super::{Postgres, figures, schema};
+use super::{Postgres, figures, schema, suppressions};
 use crate::config::store::PostgresConfig;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
 use crate::failpoint::{Point, reach};
 use crate::store::figures::Figures;
+use crate::store::suppressed::Suppressed;
 use crate::store::{Error, Stores};
 
 /// Opens the database as one of the nodes that serve it, and brings it to this program's schema version.
@@ -25,13 +26,16 @@ pub async fn open(config: &PostgresConfig, boot: BootId, sealer: Sealer) -> Resu
     reach(Point::StartMigrated);
     let nodes = Arc::new(Nodes::new(boot.to_string(), format!("{} {}", host(), config.node)));
     let presence = Presence::start(endpoint.clone(), nodes.clone()).await?;
-    let dialer = Dialer { endpoint, nodes: Some(nodes.clone()) };
+    let suppressed = Arc::new(Suppressed::default());
+    let dialer = Dialer { endpoint, nodes: Some(nodes.clone()), suppressed: suppressed.clone() };
     let (writer, readers, figures) = start(config, dialer).await?;
+    suppressions::catch_up(&readers.quick().await?, &suppressed).await?;
     let boot = boot.to_string();
     Ok(Postgres {
         writer,
         readers,
         figures,
+        suppressed,
         boot,
         own: Own::default(),
         nodes: Some(nodes),
@@ -46,9 +50,11 @@ pub async fn open(config: &PostgresConfig, boot: BootId, sealer: Sealer) -> Resu
 pub async fn open_for_tools(config: &PostgresConfig, sealer: Sealer) -> Result<Stores, Error> {
     let endpoint = Endpoint::new(config)?;
     bring_up(&endpoint).await?;
-    let (writer, readers, figures) = start(config, Dialer { endpoint, nodes: None }).await?;
+    let suppressed = Arc::new(Suppressed::default());
+    let dialer = Dialer { endpoint, nodes: None, suppressed: suppressed.clone() };
+    let (writer, readers, figures) = start(config, dialer).await?;
     let boot = BootId::generate(Timestamp::default()).to_string();
-    Ok(Postgres { writer, readers, figures, boot, own: Own::default(), nodes: None, presence: None, sealer }
+    Ok(Postgres { writer, readers, figures, suppressed, boot, own: Own::default(), nodes: None, presence: None, sealer }
         .into_stores())
 }
 

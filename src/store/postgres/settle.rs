@@ -9,12 +9,13 @@ use super::lock_key::LockKey;
 use super::receipts::{self, Kept};
 use super::row::Fields;
 use super::sql::Sql;
+use super::suppressions;
 use crate::domain::clock::Timestamp;
 use crate::domain::message::Lease;
 use crate::domain::settlement::{Next, Settlement};
 use crate::domain::state::State;
 use crate::failpoint::{Point, reach};
-use crate::store::rules::{CRASH, QUARANTINED, doubt_after, reason};
+use crate::store::rules::{CRASH, QUARANTINED, Told, doubt_after, reason};
 use crate::store::{Error, Settled, history};
 
 pub(super) struct Settle {
@@ -47,6 +48,8 @@ impl Command for Settle {
         let kept = self.receipt_for(unit, doubt).await?;
         let settled = self.write(unit, kept.as_ref(), doubt).await?;
         unit.moved(&lease.account, lease.lane, held.state, settled.state);
+        let told = Told::of(settled.state, settled.reason.as_deref(), &self.settlement.attempts);
+        suppressions::heed(unit, &lease.account, lease.touser.as_str(), told, self.now).await?;
         if let Some(kept) = kept {
             receipts::use_up(unit, &lease.account, &kept, lease.message_id).await?;
         }

@@ -10,7 +10,7 @@
 //! | `callbacks` | a callback, with what makes it one of a kind | its account and `dedupe_key` |
 //! | `batches` | what was answered for a batch; its messages name it | |
 //! | `receipts` | receipts that settled nothing: unmatched, late, or neither success nor failure | two on the unmatched |
-//! | `users`, `keys`, `tokens` | as their doors say | `user_id` |
+//! | `users`, `keys`, `tokens`, `suppressions` | as their doors say | `user_id` |
 //! | `counts`, `totals` | figures, written with the change they count | |
 //!
 //! Lists by `client` or `template_id` alone have no index: one more write for every message, all day, for a question that is
@@ -42,6 +42,7 @@ mod schema;
 mod settle;
 mod space;
 mod standing;
+mod suppressions;
 mod tokens;
 mod users;
 mod writer;
@@ -55,6 +56,7 @@ pub use open::{migrate, open, open_for_tools};
 use self::readers::Readers;
 use self::writer::Writer;
 use super::figures::Figures;
+use super::suppressed::Suppressed;
 use super::{Closing, Stores};
 use crate::domain::seal::Sealer;
 
@@ -63,6 +65,7 @@ struct Sqlite {
     writer: Writer,
     readers: Readers,
     figures: Arc<Figures>,
+    suppressed: Arc<Suppressed>,
     /// Who we are in `lease_boot`.
     boot: String,
     sealer: Sealer,
@@ -80,6 +83,7 @@ impl Sqlite {
             keys: all.clone(),
             tokens: all.clone(),
             users: all.clone(),
+            suppressions: all.clone(),
             counts: all.clone(),
             restore: all.clone(),
             closing: all,

@@ -13,13 +13,14 @@ use super::lock::{ServingLock, lock_path};
 use super::readers::Readers;
 use super::space::Watch;
 use super::writer::Writer;
-use super::{Sqlite, figures, schema};
+use super::{Sqlite, figures, schema, suppressions};
 use crate::config::store::SqliteConfig;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
 use crate::failpoint::{Point, reach};
 use crate::store::figures::Figures;
+use crate::store::suppressed::Suppressed;
 use crate::store::{Error, Stores};
 
 /// How long a writer waits for another program's transaction.
@@ -87,9 +88,13 @@ fn start(
     let sums = figures::load(&conn)?;
     let figures = Arc::new(Figures::default());
     figures.replace(sums);
-    let writer = Writer::start(conn, figures.clone(), space, lock)?;
+    let suppressed = Arc::new(Suppressed::default());
+    if lock.is_some() {
+        suppressions::load(&conn, &suppressed)?;
+    }
+    let writer = Writer::start(conn, figures.clone(), suppressed.clone(), space, lock)?;
     let readers = Readers::new(path.to_owned());
-    Ok(Sqlite { writer, readers, figures, boot: boot.to_string(), sealer }.into_stores())
+    Ok(Sqlite { writer, readers, figures, suppressed, boot: boot.to_string(), sealer }.into_stores())
 }
 
 /// The connection of the serving process.

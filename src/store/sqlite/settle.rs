@@ -5,13 +5,14 @@ use rusqlite::{Row, params};
 use super::fault::unavailable;
 use super::receipts::{self, Kept};
 use super::row::Fields;
+use super::suppressions;
 use super::writer::Unit;
 use crate::domain::clock::Timestamp;
 use crate::domain::message::Lease;
 use crate::domain::settlement::{Next, Settlement};
 use crate::domain::state::State;
 use crate::failpoint::{Point, reach};
-use crate::store::rules::{CRASH, QUARANTINED, doubt_after, reason};
+use crate::store::rules::{CRASH, QUARANTINED, Told, doubt_after, reason};
 use crate::store::{Error, Settled, history};
 
 /// A row that a lease may end.
@@ -33,6 +34,8 @@ pub(super) fn settle(
     let kept = receipt_for(unit, lease, &settlement.next, doubt)?;
     let settled = write(unit, held.rowid, settlement, kept.as_ref(), doubt, now)?;
     unit.deltas.moved(&lease.account, lease.lane, held.state, settled.state);
+    let told = Told::of(settled.state, settled.reason.as_deref(), &settlement.attempts);
+    suppressions::heed(unit, &lease.account, lease.touser.as_str(), told, now)?;
     if let Some(kept) = kept {
         receipts::use_up(unit, &lease.account, &kept, lease.message_id)?;
     }

@@ -17,6 +17,7 @@ use super::lock::ServingLock;
 use super::space::{Seen, Watch};
 use crate::failpoint::{Point, reach};
 use crate::store::figures::{Deltas, Figures};
+use crate::store::suppressed::Suppressed;
 use crate::store::{Error, Space};
 
 /// Commands that may wait before `accept` is refused.
@@ -30,6 +31,7 @@ pub(super) struct Unit<'c> {
     pub(super) deltas: Deltas,
     /// The refusal for what would add rows of callers: the volume has too little room.
     pub(super) shortage: Option<&'c Error>,
+    pub(super) suppressed: &'c Suppressed,
 }
 
 /// The way to the thread.
@@ -79,13 +81,14 @@ impl Writer {
     pub(super) fn start(
         conn: Connection,
         figures: Arc<Figures>,
+        suppressed: Arc<Suppressed>,
         space: Watch,
         lock: Option<ServingLock>,
     ) -> Result<Self, Error> {
         let (jobs, inbox) = mpsc::channel(QUEUE);
         let (alive, ended) = watch::channel(());
         let seen = space.seen();
-        let thread = Thread { conn, figures, space, serving: lock.is_some(), trouble: None };
+        let thread = Thread { conn, figures, suppressed, space, serving: lock.is_some(), trouble: None };
         std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || {
@@ -154,6 +157,7 @@ enum Failure {
 struct Thread {
     conn: Connection,
     figures: Arc<Figures>,
+    suppressed: Arc<Suppressed>,
     space: Watch,
     serving: bool,
     trouble: Option<Trouble>,
@@ -256,7 +260,8 @@ impl Thread {
     fn commit_unguarded(&mut self, batch: &mut [Box<dyn Command>]) -> Result<(), Failure> {
         let begun = self.conn.transaction_with_behavior(TransactionBehavior::Immediate);
         let tx = begun.map_err(|error| Failure::Begin(error.into()))?;
-        let mut unit = Unit { tx: &tx, deltas: Deltas::default(), shortage: self.space.shortage() };
+        let (shortage, suppressed) = (self.space.shortage(), &*self.suppressed);
+        let mut unit = Unit { tx: &tx, deltas: Deltas::default(), shortage, suppressed };
         for command in batch {
             command.run(&mut unit).map_err(Failure::Work)?;
         }

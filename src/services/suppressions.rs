@@ -1,0 +1,95 @@
+//! Who is refused at accept because WeChat has refused them before.
+
+use std::sync::Arc;
+
+use super::accounts::Accounts;
+use crate::config::limits::SuppressionConfig;
+use crate::domain::caller::Caller;
+use crate::domain::clock::Timestamp;
+use crate::domain::page::{Page, PageRequest};
+use crate::domain::secret::Openid;
+use crate::domain::suppression::{Suppression, SuppressionFilter};
+use crate::store;
+use crate::telemetry::metrics::Metrics;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SuppressionError {
+    /// Nobody of that openid is suppressed, or there is no such account for the caller.
+    #[error("there is no such suppression")]
+    NotFound,
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+#[derive(Clone)]
+pub struct Suppressions {
+    kept: Arc<dyn store::Suppressions>,
+    accounts: Accounts,
+    rules: SuppressionConfig,
+    metrics: Metrics,
+}
+
+impl Suppressions {
+    pub fn new(
+        kept: Arc<dyn store::Suppressions>,
+        accounts: Accounts,
+        rules: SuppressionConfig,
+        metrics: Metrics,
+    ) -> Self {
+        Self { kept, accounts, rules, metrics }
+    }
+
+    /// Why this person is not to be written to. Whoever is in good standing costs no query.
+    pub(super) async fn check(
+        &self,
+        account: &str,
+        openid: &Openid,
+        now: Timestamp,
+    ) -> Result<Option<Suppression>, store::Error> {
+        if !self.rules.is_on || !self.kept.may_hold(account, openid) {
+            return Ok(None);
+        }
+        let found = self.kept.look_up(account, openid).await?;
+        let is_over = |since: Timestamp| self.rules.age.is_some_and(|age| now.since(since) >= age);
+        Ok(found.filter(|suppression| !is_over(suppression.since)))
+    }
+
+    /// A send was refused.
+    pub(super) fn count(&self, account: &str) {
+        self.metrics.suppressed(account);
+    }
+
+    /// Hears what other nodes have learnt.
+    pub async fn catch_up(&self) -> Result<(), store::Error> {
+        self.kept.catch_up().await
+    }
+
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        account: &str,
+        filter: SuppressionFilter,
+        page: PageRequest,
+    ) -> Result<Page<Suppression>, SuppressionError> {
+        self.check_account(caller, account)?;
+        Ok(self.kept.list(account, filter, page).await?)
+    }
+
+    pub async fn look_up(&self, caller: &Caller, account: &str, openid: &str) -> Result<Suppression, SuppressionError> {
+        self.check_account(caller, account)?;
+        let openid = Openid::parse(openid).ok_or(SuppressionError::NotFound)?;
+        self.kept.look_up(account, &openid).await?.ok_or(SuppressionError::NotFound)
+    }
+
+    /// → what it was.
+    pub async fn lift(&self, caller: &Caller, account: &str, openid: &str) -> Result<Suppression, SuppressionError> {
+        self.check_account(caller, account)?;
+        let openid = Openid::parse(openid).ok_or(SuppressionError::NotFound)?;
+        self.kept.lift(account, &openid).await?.ok_or(SuppressionError::NotFound)
+    }
+
+    fn check_account(&self, caller: &Caller, account: &str) -> Result<(), SuppressionError> {
+        let known = self.accounts.look_up(account).is_some() && caller.may_use_account(account);
+        known.then_some(()).ok_or(SuppressionError::NotFound)
+    }
+}
