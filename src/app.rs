@@ -19,7 +19,7 @@ use crate::domain::seal::Sealer;
 use crate::domain::secret::Secret;
 use crate::http::{self, HttpState};
 use crate::services::accept::{Accept, Turns};
-use crate::services::access::{Access, KeyRequest};
+use crate::services::access::{Access, AccessDoors, KeyRequest};
 use crate::services::accounts::Accounts;
 use crate::services::breaker::Breakers;
 use crate::services::dispatch::{Dispatch, Running};
@@ -68,6 +68,7 @@ impl App {
         let sealer = Sealer::new(config.secrets.open().context("the key that seals secrets")?.0);
         let stores = store::open::open(&config.store, boot, sealer.clone()).await?;
         let shared = config.redis.as_ref().map(|redis| store::open::share_tokens(redis, sealer)).transpose()?;
+        let nonces = config.redis.as_ref().map(store::open::share_nonces).transpose()?;
         let client = WechatClient::new(upstream::http::client(&config.wechat)?);
         let metrics = Metrics::new();
         metrics.started(clock.now());
@@ -126,7 +127,8 @@ impl App {
             hold: config.queue.lease,
             turns: Arc::default(),
         };
-        let access = Access::open(stores.keys.clone(), config.clients.clone(), clock.clone());
+        let doors = AccessDoors { keys: stores.keys.clone(), nonces, clock: clock.clone(), metrics: metrics.clone() };
+        let access = Access::open(doors, config.clients.clone(), &config.auth, &config.limits);
         let sweep = Sweep {
             queue: stores.queue.clone(),
             outbox: stores.outbox.clone(),
@@ -168,9 +170,9 @@ impl App {
         Ok(Self { server, stores, state, worker, timer, access, metrics, slots, tasks, stopping })
     }
 
-    /// An admin key, made and stored now, when no key that works exists yet.
+    /// An admin key, made and stored now, when nobody could call otherwise.
     pub async fn mint_first_key(&self) -> anyhow::Result<Option<Secret>> {
-        if self.access.has_keys().await? {
+        if self.access.is_open_to_anybody().await? {
             return Ok(None);
         }
         let request = KeyRequest {
@@ -179,6 +181,7 @@ impl App {
             accounts: None,
             templates: None,
             expires_at: None,
+            signing: false,
         };
         let (_, text) = self.access.create(request).await?;
         Ok(Some(text))
@@ -257,6 +260,9 @@ impl App {
             () = stop.hard.cancelled() => {
                 tracing::warn!("stopped before every attempt had ended: what is left is taken back at the next start");
             }
+        }
+        if let Err(error) = self.access.keep_uses(true).await {
+            tracing::warn!(%error, "when keys were used last cannot be kept");
         }
         self.stores.close().await;
     }

@@ -30,10 +30,14 @@ pub struct SignedHead {
     pub key_id: String,
     /// In seconds since 1970.
     pub signed_at: i64,
-    pub nonce: String,
     timestamp: String,
+    nonce: String,
     mac: [u8; MAC_BYTES],
 }
+
+/// What one signed request is known by: a hash of its key and nonce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NonceId(pub [u8; 16]);
 
 /// What the signature covers, byte for byte as it came.
 #[derive(Clone, Copy)]
@@ -59,14 +63,22 @@ impl SignedHead {
         Some(Self {
             key_id: headers.key.to_owned(),
             signed_at: headers.timestamp.parse().ok()?,
-            nonce: headers.nonce.to_owned(),
             timestamp: headers.timestamp.to_owned(),
+            nonce: headers.nonce.to_owned(),
             mac,
         })
     }
 
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         (now.as_seconds() - self.signed_at).abs() <= WINDOW_SECONDS
+    }
+
+    pub fn nonce_id(&self) -> NonceId {
+        // A key id holds no dot.
+        let hash: [u8; 32] = Sha256::digest(format!("{}.{}", self.key_id, self.nonce)).into();
+        let mut id = [0; 16];
+        id.copy_from_slice(&hash[..16]);
+        NonceId(id)
     }
 
     /// In constant time. The key is the secret's text.
@@ -186,6 +198,16 @@ mod tests {
         for nonce in ["1", "0.8444218515250481", "kGh+/8Zf=="] {
             assert!(SignedHead::parse(SignedHeaders { nonce, ..headers() }).is_some(), "{nonce}");
         }
+    }
+
+    #[test]
+    fn a_nonce_belongs_to_its_key() {
+        let id = |key, nonce| SignedHead::parse(SignedHeaders { key, nonce, ..headers() }).unwrap().nonce_id();
+        assert_eq!(id("a", "n"), id("a", "n"));
+        assert_ne!(id("a", "n"), id("b", "n"));
+        assert_ne!(id("a", "n"), id("a", "m"));
+        let later = SignedHead::parse(SignedHeaders { key: "a", nonce: "n", timestamp: "1767400001", ..headers() });
+        assert_eq!(later.unwrap().nonce_id(), id("a", "n"), "another time does not make it a new one");
     }
 
     #[test]

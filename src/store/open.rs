@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::redis::RedisTokens;
-use super::{Error, SharedTokens, Stores};
+use super::redis::{RedisNonces, RedisTokens};
+use super::{Error, SharedNonces, SharedTokens, Stores};
 use crate::config::store::{RedisConfig, StoreConfig};
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
@@ -34,4 +34,9 @@ pub async fn migrate(config: &StoreConfig) -> Result<(usize, usize), Error> {
 /// The shared tokens. Connects when first used: Redis may be absent, now or later. `Unavailable` only for a URL that is none.
 pub fn share_tokens(config: &RedisConfig, sealer: Sealer) -> Result<Arc<dyn SharedTokens>, Error> {
     Ok(Arc::new(RedisTokens::new(config, sealer)?))
+}
+
+/// The shared nonces; as [`share_tokens`].
+pub fn share_nonces(config: &RedisConfig) -> Result<Arc<dyn SharedNonces>, Error> {
+    Ok(Arc::new(RedisNonces::new(config)?))
 }

@@ -47,6 +47,8 @@ struct Families {
     receipts: IntCounterVec,
     rate_limited: IntCounterVec,
     rate_limit_observed: IntCounterVec,
+    auth_failures: IntCounterVec,
+    nonce_fallbacks: IntCounter,
     start_time: Gauge,
     errcodes: Bounded,
     callback_types: Bounded,
@@ -124,6 +126,11 @@ impl Metrics {
                 "Requests that a limit would have refused, were it enforced.",
                 &["limit"],
             ),
+            auth_failures: made.counters("wxgate_auth_failures_total", "Wrong keys, tokens and signatures.", &["form"]),
+            nonce_fallbacks: made.counter(
+                "wxgate_nonce_fallbacks_total",
+                "Nonces of signed requests that Redis was not asked for, because it failed.",
+            ),
             start_time: made.float("process_start_time_seconds", "Start of the process, in seconds since 1970."),
             errcodes: Bounded::default(),
             callback_types: Bounded::default(),
@@ -176,7 +183,17 @@ impl Metrics {
         self.0.receipts.with_label_values(&[account, status]).inc();
     }
 
-    /// `limit`: `client`, `openid`, `identical`.
+    /// `form`: `key`, `jwt`, `signed`.
+    pub fn auth_failure(&self, form: &'static str) {
+        self.0.auth_failures.with_label_values(&[form]).inc();
+    }
+
+    /// A signed request was taken by what this process remembers alone.
+    pub fn nonce_fallback(&self) {
+        self.0.nonce_fallbacks.inc();
+    }
+
+    /// `limit`: `client`, `openid`, `identical`, `auth_failures`.
     pub fn rate_limited(&self, limit: &'static str) {
         self.0.rate_limited.with_label_values(&[limit]).inc();
     }

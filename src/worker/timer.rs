@@ -1,4 +1,4 @@
-//! The clock's work: tokens ahead of their end, orphans, expired messages, old keys.
+//! The clock's work: tokens ahead of their end, orphans, expired messages, changed keys, old idempotency keys.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,8 +49,10 @@ impl Timer {
         report("orphans cannot be taken back", self.sweep.rescue().await);
         report("expired messages cannot be ended", self.sweep.expire().await);
         report("stored keys cannot be read", self.access.refresh().await);
+        report("when keys were used cannot be kept", self.access.keep_uses(false).await);
         if count.is_multiple_of(MINUTELY) {
             self.limits.sweep(self.clock.now());
+            self.access.sweep();
         }
         if count.is_multiple_of(HOURLY) {
             report("old idempotency keys cannot be forgotten", self.sweep.forget_keys().await);

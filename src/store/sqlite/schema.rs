@@ -6,7 +6,10 @@ use rusqlite_migration::{M, Migrations};
 use super::fault::unavailable;
 use crate::store::Error;
 
-const STEPS: &[M<'static>] = &[M::up(include_str!("../../../migrations/sqlite/0001_first.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("../../../migrations/sqlite/0001_first.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0002_signing_keys.sql")),
+];
 
 /// The version that this program writes.
 pub(super) const LATEST: usize = STEPS.len();

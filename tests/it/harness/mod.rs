@@ -3,12 +3,15 @@
 //! `TestApp::start()` runs the HTTP face; the worker and the timer are stepped: `run_until_idle`, `tick`, `advance`.
 
 mod caller;
+mod redis;
+pub(crate) mod sign;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use caller::{Reply, Request};
+pub(crate) use redis::RedisServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wxgate::app::App;
@@ -129,8 +132,27 @@ impl TestApp {
             accounts: accounts.map(owned),
             templates: templates.map(owned),
             expires_at: None,
+            signing: false,
         };
         self.app.access().create(request).await.unwrap().1.expose().to_owned()
+    }
+
+    /// A key as `wxgate key create --signing` makes it.
+    pub(crate) async fn make_signing_key(
+        &self,
+        client: &str,
+        scopes: &[Scope],
+        accounts: Option<&[&str]>,
+    ) -> sign::SigningKey {
+        let request = KeyRequest {
+            client: client.to_owned(),
+            scopes: scopes.to_vec(),
+            accounts: accounts.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
+            templates: None,
+            expires_at: None,
+            signing: true,
+        };
+        sign::SigningKey::of(self.app.access().create(request).await.unwrap().1.expose())
     }
 
     /// Runs what is due until nothing is.

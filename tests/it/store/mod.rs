@@ -10,6 +10,7 @@ mod lanes;
 mod late;
 mod laws;
 mod messages;
+mod nonces;
 mod outbox;
 mod queue;
 mod redis;
