@@ -44,7 +44,7 @@ impl Serve {
 
 /// There is no open door: without a key nobody could call, and a stranger should not be the first to see one.
 async fn see_to_a_key(app: &App, address: SocketAddr) -> Result<(), Failure> {
-    if !address.ip().is_loopback() && !app.access().is_open_to_anybody().await? {
+    if !address.ip().is_loopback() && !app.access().has_way_in().await? {
         return Err(Failure::Usage(format!(
             "no key exists, and {address} can be reached from outside. Make one first:\n  \
              wxgate key create --client ops --scopes admin     (with the same --config)\nor configure [clients.<name>] or [auth.jwt]."

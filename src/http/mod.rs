@@ -15,6 +15,7 @@ mod limits;
 pub mod openapi;
 mod page;
 pub mod problems;
+mod security;
 pub mod server;
 pub mod shed;
 mod signed;

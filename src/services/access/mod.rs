@@ -190,7 +190,7 @@ impl Access {
     }
 
     /// Could anybody call? With a key, configured or stored, that still works, or with a token.
-    pub async fn is_open_to_anybody(&self) -> Result<bool, store::Error> {
+    pub async fn has_way_in(&self) -> Result<bool, store::Error> {
         let now = self.inner.clock.now();
         if self.inner.tokens.is_some() || self.inner.ring.has_configured(now) {
             return Ok(true);

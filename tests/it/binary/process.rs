@@ -99,6 +99,11 @@ impl Program {
         self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.key)
     }
 
+    /// Without a key.
+    pub(super) fn anonymous(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url))
+    }
+
     pub(super) async fn get(&self, path: &str) -> serde_json::Value {
         self.request(reqwest::Method::GET, path).send().await.unwrap().json().await.unwrap()
     }
