@@ -26,7 +26,7 @@ pub(super) async fn prove(
         return Ok(next.run(request).await);
     };
     let from = RequestContext::client_of(request.extensions());
-    let signer = access.expect(headers, from).await?;
+    let signer = access.screen(headers, from).await?;
     let (mut parts, body) = request.into_parts();
     let bytes = body::read(body, &limits).await.map_err(|error| error.refuse(&limits))?;
     let target = parts.uri.path_and_query().map_or("", |target| target.as_str());

@@ -19,7 +19,7 @@ pub struct Signer {
 
 impl Access {
     /// Refuses what no body could make right: a malformed head, a time out of the window, a key that cannot sign.
-    pub async fn expect(&self, headers: SignedHeaders<'_>, from: Option<IpAddr>) -> Result<Signer, AccessError> {
+    pub async fn screen(&self, headers: SignedHeaders<'_>, from: Option<IpAddr>) -> Result<Signer, AccessError> {
         let refuse = |reason: &'static str| Err(self.refuse(Form::Signed, &reason, from));
         let now = self.inner.clock.now();
         let Some(head) = SignedHead::parse(headers) else {
