@@ -1,15 +1,15 @@
 //! Station 1: who calls. Three ways to show it: a key as bearer, a token signed by somebody the configuration trusts
-//! ([`tokens`]), a request signed with a key ([`signed`]).
+//! ([`jwt`]), a request signed with a key ([`signed`]).
 //!
 //! Keys come from the configuration and from the store; both are held in memory ([`ring`]), so that no call costs a query.
 //! Whoever is refused learns no reason; the log has it at level `debug`. Addresses that fail too often are told to wait
 //! ([`failures`]), but only when they fail again: others behind the same address go on.
 
 mod failures;
+mod jwt;
 mod nonces;
 mod ring;
 mod signed;
-mod tokens;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use self::failures::Failures;
+use self::jwt::Jwt;
 use self::nonces::Nonces;
 use self::ring::Ring;
 pub use self::signed::Signer;
-use self::tokens::Tokens;
 use crate::config::auth::AuthConfig;
 use crate::config::limits::LimitsConfig;
 use crate::domain::caller::{Caller, Key, Scope, Signing};
@@ -77,7 +77,7 @@ pub struct Access {
 struct Inner {
     keys: Arc<dyn store::Keys>,
     ring: Ring,
-    tokens: Option<Tokens>,
+    jwt: Option<Jwt>,
     nonces: Nonces,
     failures: Failures,
     clock: Arc<dyn Clock>,
@@ -108,7 +108,7 @@ impl Access {
         let AccessDoors { keys, nonces, clock, metrics } = doors;
         let inner = Inner {
             ring: Ring::new(keys.clone(), configured),
-            tokens: auth.jwt.clone().map(Tokens::new),
+            jwt: auth.jwt.clone().map(Jwt::new),
             nonces: Nonces::new(nonces, metrics.clone()),
             failures: Failures::new(limits, metrics.clone()),
             keys,
@@ -122,7 +122,7 @@ impl Access {
     pub async fn authenticate(&self, bearer: &str, from: Option<IpAddr>) -> Result<Caller, AccessError> {
         let now = self.inner.clock.now();
         if !bearer.starts_with(KEY_PREFIX) {
-            let checked = self.inner.tokens.as_ref().map(|tokens| tokens.verify(bearer, now));
+            let checked = self.inner.jwt.as_ref().map(|jwt| jwt.verify(bearer, now));
             return match checked {
                 Some(Ok(caller)) => Ok(caller),
                 Some(Err(reason)) => Err(self.refuse(Form::Jwt, &reason, from)),
@@ -142,8 +142,8 @@ impl Access {
 
     /// Looks whether stored keys, or the file of the tokens' keys, have changed, and takes them over. → whether keys had.
     pub async fn refresh(&self) -> Result<bool, store::Error> {
-        if let Some(tokens) = &self.inner.tokens {
-            tokens.refresh().await;
+        if let Some(jwt) = &self.inner.jwt {
+            jwt.refresh().await;
         }
         self.inner.ring.refresh().await
     }
@@ -192,7 +192,7 @@ impl Access {
     /// Could anybody call? With a key, configured or stored, that still works, or with a token.
     pub async fn has_way_in(&self) -> Result<bool, store::Error> {
         let now = self.inner.clock.now();
-        if self.inner.tokens.is_some() || self.inner.ring.has_configured(now) {
+        if self.inner.jwt.is_some() || self.inner.ring.has_configured(now) {
             return Ok(true);
         }
         Ok(self.inner.keys.list().await?.iter().any(|key| ring::fault_of(key, now).is_none()))

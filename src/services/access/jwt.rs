@@ -17,7 +17,7 @@ const KEY_ID: &str = "jwt";
 /// A file that is not read by then (a network file system that hangs) is left for the next time.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-pub(super) struct Tokens {
+pub(super) struct Jwt {
     rules: Rules,
     keys: ArcSwap<Keys>,
     file: Option<JwksFile>,
@@ -31,7 +31,7 @@ struct JwksFile {
     is_read: Arc<AtomicBool>,
 }
 
-impl Tokens {
+impl Jwt {
     pub(super) fn new(config: JwtConfig) -> Self {
         let JwtConfig { rules, keys, source } = config;
         let file = match source {
