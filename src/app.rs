@@ -21,6 +21,7 @@ use crate::http::{self, HttpState};
 use crate::services::accept::{Accept, Turns};
 use crate::services::access::{Access, AccessDoors, KeyRequest};
 use crate::services::accounts::Accounts;
+use crate::services::batches::Batches;
 use crate::services::breaker::Breakers;
 use crate::services::dispatch::{Dispatch, Running};
 use crate::services::health::Health;
@@ -134,6 +135,7 @@ impl App {
             outbox: stores.outbox.clone(),
             messages: stores.messages.clone(),
             inbox: stores.inbox.clone(),
+            batches: stores.batches.clone(),
             retention: config.retention,
             outcomes: outcomes.clone(),
             running,
@@ -147,6 +149,7 @@ impl App {
             outcomes: outcomes.clone(),
             clock: clock.clone(),
         };
+        let batches = Batches { batches: stores.batches.clone(), accept: accept.clone(), clock: clock.clone() };
         let receive = Receive { inbox: stores.inbox.clone(), outcomes, clock: clock.clone(), metrics: metrics.clone() };
         let verify = Verify { accounts: accounts.clone(), clock: clock.clone(), freshness: config.callback.freshness };
         let health = Health::new(stores.counts.clone(), shared, tokens.clone(), accounts.clone(), clock.clone());
@@ -154,6 +157,7 @@ impl App {
         let state = HttpState {
             access: access.clone(),
             accept,
+            batches,
             reports,
             verify,
             receive,

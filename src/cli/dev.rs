@@ -106,7 +106,8 @@ impl Setup {
         }
     }
 
-    /// The configuration as an operator would write it: the same checks, nothing special about `dev`.
+    /// The configuration as an operator would write it: the same checks. Whoever tries things out repeats them, so limits only
+    /// observe.
     fn config(&self, folder: &Folder) -> Result<Config, Failure> {
         let text = |text: &str| toml::Value::String(text.to_owned()).to_string();
         let database = folder.path().join("wxgate.db");
@@ -122,6 +123,8 @@ base_url = "http://{sandbox}"
 [telemetry]
 log = "text"
 level = "warn"
+[limits]
+mode = "observe"
 [accounts.demo]
 app_id = "{DEMO_APP_ID}"
 app_secret = "{DEMO_APP_SECRET}"

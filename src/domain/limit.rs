@@ -37,6 +37,15 @@ impl LimitKind {
             Self::Identical => "identical",
         }
     }
+
+    /// What a refusal calls it.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Client => "client_rate",
+            Self::Openid => "openid_rate",
+            Self::Identical => "identical_message",
+        }
+    }
 }
 
 /// What to do with a message that meets a limit.

@@ -11,11 +11,13 @@ use serde::Serialize;
 pub use super::code::Code;
 use super::limits;
 use crate::domain::attempt::Attempt;
+use crate::domain::batch::RejectedItem;
 use crate::domain::ids::MessageId;
 use crate::domain::limit::LimitKind;
 use crate::domain::message::Message;
 use crate::services::accept::{AcceptError, FieldError};
 use crate::services::access::AccessError;
+use crate::services::batches::BatchError;
 use crate::services::limits::Refusal;
 use crate::services::reports::ReportError;
 use crate::services::tokens::TokenError;
@@ -136,6 +138,24 @@ impl ApiError {
         error
     }
 
+    /// A batch of which nothing was kept: every fault with its place.
+    fn of_items(items: &[RejectedItem]) -> Self {
+        let faults = items.iter().flat_map(|item| {
+            let whole = FieldError {
+                path: format!("/messages/{}", item.index),
+                code: Code::parse(&item.code).map_or("refused", Code::as_str),
+                detail: item.detail.clone(),
+            };
+            let inside = item.errors.iter().map(|error| FieldError {
+                path: error.path.clone(),
+                code: "invalid",
+                detail: error.detail.clone(),
+            });
+            if item.errors.is_empty() { vec![whole] } else { inside.collect() }
+        });
+        Self::with_errors(Code::InvalidMessage, faults.collect())
+    }
+
     fn limited(refusal: &Refusal) -> Self {
         let seconds = limits::whole_seconds(refusal.wait).max(1);
         let who = match refusal.kind {
@@ -145,7 +165,7 @@ impl ApiError {
         };
         let detail = format!("{who}: nothing was stored; try again in {seconds} s, or send on_limit: \"defer\"");
         let mut error = Self::new(Code::RateLimited, detail);
-        error.0.reason = Some(limits::reason(refusal.kind));
+        error.0.reason = Some(refusal.kind.reason());
         let mut headers = HeaderMap::new();
         limits::tell(&mut headers, &refusal.standings);
         for (name, value) in &headers {
@@ -171,6 +191,10 @@ impl ApiError {
 
     pub fn code(&self) -> Code {
         self.0.code
+    }
+
+    pub fn detail(&self) -> &str {
+        &self.0.detail
     }
 
     pub fn errors(&self) -> &[FieldError] {
@@ -230,6 +254,20 @@ impl From<AcceptError> for ApiError {
             AcceptError::Limited(refusal) => Self::limited(&refusal),
             AcceptError::ShuttingDown => Self::new(Code::ShuttingDown, "the gateway takes nothing new"),
             AcceptError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<BatchError> for ApiError {
+    fn from(error: BatchError) -> Self {
+        match error {
+            BatchError::Refused(items) => Self::of_items(&items),
+            BatchError::IdempotencyMismatch { batch_id } => {
+                Self::new(Code::IdempotencyMismatch, format!("this key came before with another body, for {batch_id}"))
+            }
+            BatchError::NotFound => Self::not_found(),
+            BatchError::Accept(error) => error.into(),
+            BatchError::Store(error) => error.into(),
         }
     }
 }

@@ -5,7 +5,6 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::limit::LimitKind;
 use crate::services::limits::Standing;
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -61,15 +60,6 @@ pub(super) fn tell(headers: &mut HeaderMap, standings: &[Standing]) {
     }
 }
 
-/// What a problem calls it.
-pub(super) fn reason(kind: LimitKind) -> &'static str {
-    match kind {
-        LimitKind::Client => "client_rate",
-        LimitKind::Openid => "openid_rate",
-        LimitKind::Identical => "identical_message",
-    }
-}
-
 /// Never less than the span.
 pub(super) fn whole_seconds(span: std::time::Duration) -> u64 {
     span.as_secs() + u64::from(span.subsec_nanos() > 0)
@@ -81,7 +71,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::limit::Rate;
+    use crate::domain::limit::{LimitKind, Rate};
 
     #[test]
     fn limits_are_told_in_two_headers() {

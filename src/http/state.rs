@@ -9,6 +9,7 @@ use crate::config::http::{ApiConfig, CallbackConfig, ServerConfig};
 use crate::domain::clock::Clock;
 use crate::services::accept::Accept;
 use crate::services::access::Access;
+use crate::services::batches::Batches;
 use crate::services::health::Health;
 use crate::services::receive::Receive;
 use crate::services::reports::Reports;
@@ -22,6 +23,7 @@ use crate::telemetry::metrics::Metrics;
 pub struct HttpState {
     pub access: Access,
     pub accept: Accept,
+    pub batches: Batches,
     pub reports: Reports,
     pub verify: Verify,
     pub receive: Receive,
@@ -50,6 +52,7 @@ macro_rules! parts {
 parts! {
     Access => access,
     Accept => accept,
+    Batches => batches,
     Reports => reports,
     Tokens => tokens,
     Users => users,

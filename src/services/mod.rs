@@ -1,12 +1,13 @@
 //! The stations of a message's road, one file a station.
 //!
 //! The road: [`accept`] → [`dispatch`] (with [`tokens`]) → [`verify`] → [`receive`].
-//! Beside it: [`access`] (keys, tokens and signatures of callers), [`accounts`], [`users`], [`reports`] (views and changes by hand), [`outcomes`] (who waits
+//! Beside it: [`access`] (keys, tokens and signatures of callers), [`accounts`], [`batches`], [`users`], [`reports`] (views and changes by hand), [`outcomes`] (who waits
 //! for what), [`limits`] (how often), [`verdict`] and [`breaker`] (rules of [`dispatch`]), [`slots`] (how many at once), [`sweep`] (repairs), [`health`].
 
 pub mod accept;
 pub mod access;
 pub mod accounts;
+pub mod batches;
 pub mod breaker;
 pub mod dispatch;
 pub mod health;

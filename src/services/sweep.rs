@@ -26,6 +26,7 @@ pub struct Sweep {
     pub outbox: Arc<dyn store::Outbox>,
     pub messages: Arc<dyn store::Messages>,
     pub inbox: Arc<dyn store::Inbox>,
+    pub batches: Arc<dyn store::Batches>,
     pub retention: RetentionConfig,
     pub outcomes: Outcomes,
     pub running: Running,
@@ -103,6 +104,7 @@ impl Sweep {
                 break;
             }
         }
+        while self.batches.forget(now.minus(self.retention.messages), BATCH).await? == BATCH {}
         if messages + callbacks > 0 {
             tracing::info!(messages, callbacks, "what is older than its retention was deleted");
         }

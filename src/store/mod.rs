@@ -3,6 +3,7 @@
 //! Each trait is one door; its doc comments are the contract that every backend keeps. A verb is whole: it is one
 //! transaction, and when it returns `Ok` its effect is on disk.
 
+pub mod batches;
 pub mod callbacks;
 pub mod counts;
 pub mod keys;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use batches::{Batches, KeptBatch};
 pub use callbacks::Inbox;
 pub use counts::{Counts, StateCount};
 pub use keys::Keys;
@@ -34,6 +36,7 @@ pub use users::Users;
 #[derive(Clone)]
 pub struct Stores {
     pub outbox: Arc<dyn Outbox>,
+    pub batches: Arc<dyn Batches>,
     pub queue: Arc<dyn Queue>,
     pub inbox: Arc<dyn Inbox>,
     pub messages: Arc<dyn Messages>,

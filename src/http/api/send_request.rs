@@ -97,7 +97,7 @@ impl FromJson for SendRequest {
 }
 
 impl SendRequest {
-    fn read(mut fields: Fields, faults: &mut Faults) -> Self {
+    pub(super) fn read(mut fields: Fields, faults: &mut Faults) -> Self {
         let request = Self {
             account: fields.string("account", faults),
             touser: fields.string("touser", faults),

@@ -157,7 +157,7 @@ impl Json {
         }
     }
 
-    fn canonical_hash(&self) -> String {
+    pub fn canonical_hash(&self) -> String {
         let mut text = String::with_capacity(512);
         self.write_canonical(&mut text);
         hex::encode(Sha256::digest(text))

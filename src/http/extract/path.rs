@@ -3,7 +3,7 @@
 use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
 
-use crate::domain::ids::MessageId;
+use crate::domain::ids::{BatchId, MessageId};
 use crate::http::error::ApiError;
 
 /// The `{id}` of a message.
@@ -15,6 +15,18 @@ impl<S: Send + Sync> FromRequestParts<S> for MessagePath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let Texts(text) = Texts::<String>::from_request_parts(parts, state).await?;
         MessageId::parse(&text).map(Self).ok_or_else(ApiError::not_found)
+    }
+}
+
+/// The `{id}` of a batch.
+pub struct BatchPath(pub BatchId);
+
+impl<S: Send + Sync> FromRequestParts<S> for BatchPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Texts(text) = Texts::<String>::from_request_parts(parts, state).await?;
+        BatchId::parse(&text).map(Self).ok_or_else(ApiError::not_found)
     }
 }
 

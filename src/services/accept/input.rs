@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::MessageId;
+use crate::domain::ids::{BatchId, MessageId};
 use crate::domain::limit::OnLimit;
 use crate::domain::message::Message;
 use crate::domain::state::{Lane, OnUnknown};
@@ -36,6 +36,9 @@ pub struct SendInput {
     pub body_hash: String,
     /// The caller's `traceparent`.
     pub trace: Option<String>,
+    /// The id that it is to have; made when it is none.
+    pub message_id: Option<MessageId>,
+    pub batch_id: Option<BatchId>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -82,6 +82,24 @@ impl Accept {
         Ok(Rehearsal { wechat_body: message.body, warnings, limits, token })
     }
 
+    /// One item of a batch: checked, and a place taken in each limit. → the message, and a hash of its content.
+    pub(crate) async fn check_item(&self, caller: &Caller, input: SendInput) -> Result<(NewMessage, u64), AcceptError> {
+        let on_limit = input.on_limit;
+        let Checked { mut message, content, .. } = self.check(caller, input).await?;
+        let answer = self.limits.ask(ask(&message, Some(content)), on_limit, message.created_at, message.expires_at);
+        match answer {
+            Answer::Go(_) => {}
+            Answer::Later { at, .. } => message.send_at = message.send_at.max(Some(at)),
+            Answer::Refused(refusal) => return Err(AcceptError::Limited(refusal)),
+        }
+        Ok((message, content))
+    }
+
+    /// Undoes what [`Self::check_item`] took.
+    pub(crate) fn give_back(&self, message: &NewMessage, content: u64) {
+        self.limits.give_back(ask(message, Some(content)));
+    }
+
     /// Keeps a message that is ready if the limits allow it. A repeat of a request that was accepted before gets its answer
     /// whatever the limits say now. `content` is none for what is meant to be said again.
     pub(crate) async fn admit(
@@ -332,7 +350,7 @@ fn new_message(
     times: check::Times,
     now: Timestamp,
 ) -> NewMessage {
-    let id = MessageId::generate(now);
+    let id = input.message_id.unwrap_or_else(|| MessageId::generate(now));
     let key = input.idempotency_key.clone().or_else(|| input.client_msg_id.clone());
     let idempotency = key.map(|key| IdempotencyKey {
         client: caller.client.clone(),
@@ -366,7 +384,7 @@ fn new_message(
         expires_at: times.expires_at,
         metadata: metadata_text(&input.metadata),
         retry_of: None,
-        batch_id: None,
+        batch_id: input.batch_id,
         idempotency,
         trace: input.trace,
     }

@@ -16,7 +16,7 @@ pub struct Turns(Arc<Mutex<HashMap<Name, Arc<tokio::sync::Mutex<()>>>>>);
 type Name = (String, &'static str, String);
 
 /// A place in the line of one key; the next one's turn comes when it is dropped.
-pub(super) struct Turn {
+pub(in crate::services) struct Turn {
     turns: Turns,
     name: Name,
     /// `None` while it waits.
@@ -26,7 +26,7 @@ pub(super) struct Turn {
 }
 
 impl Turns {
-    pub(super) async fn take(&self, key: &IdempotencyKey) -> Turn {
+    pub(in crate::services) async fn take(&self, key: &IdempotencyKey) -> Turn {
         let name = (key.client.clone(), key.endpoint, key.key.clone());
         // First, so that it tidies up behind a request that leaves while it waits.
         let mut turn = Turn { turns: self.clone(), name: name.clone(), held: None, is_repeat: false };

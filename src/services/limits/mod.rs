@@ -102,6 +102,13 @@ impl Limits {
         Answer::Go(standings)
     }
 
+    /// Undoes an `ask` that was not refused.
+    pub fn give_back(&self, ask: Ask<'_>) {
+        for (_, bucket, key) in self.0.asked(ask) {
+            bucket.give_back(key);
+        }
+    }
+
     /// As every limit stands; nothing is taken.
     pub fn look(&self, ask: Ask<'_>, now: Timestamp) -> Vec<Standing> {
         self.0.asked(ask).map(|(kind, bucket, key)| of(kind, bucket.rate, bucket.look(key, now))).collect()

@@ -52,9 +52,9 @@ impl Messages for Sqlite {
 }
 
 /// A state and why.
-type Target = (State, Option<&'static str>);
+pub(super) type Target = (State, Option<&'static str>);
 
-fn canceled(message: &Standing) -> Option<Target> {
+pub(super) fn canceled(message: &Standing) -> Option<Target> {
     match (message.state, message.doubtful_since) {
         (State::Scheduled | State::Queued, None) => Some((State::Canceled, None)),
         (State::Scheduled | State::Queued, Some(_)) => Some((State::Unknown, Some("canceled"))),

@@ -8,6 +8,7 @@
 //! | `messages` | a message; `attempts` and `history` are lines of JSON, appended in the update that changes its state | `due` (lease, by lane and account), `expiry` (expire), `lease` (rescue): only rows under way; `msgid` (receipts; not unique, WeChat has repeated some); `doubt` (receipts without a msgid of ours); `trouble`, `account`, `touser`, `batch` (lists) |
 //! | `idempotency` | a caller's key → its message | `age` (forget) |
 //! | `callbacks` | a callback, with what makes it one of a kind | its account and `dedupe_key` |
+//! | `batches` | what was answered for a batch; its messages name it | |
 //! | `receipts` | receipts that settled nothing: unmatched, late, or neither success nor failure | two on the unmatched |
 //! | `users`, `keys`, `tokens` | as their doors say | `user_id` |
 //! | `counts`, `totals` | figures, written with the change they count | |
@@ -16,6 +17,7 @@
 //! seldom asked. They walk the ids, newest first, until the page is full or the time is up. `account` has one: it is what
 //! callers are limited to, its two columns never change, and each account's ids only grow, so its inserts go to one page.
 
+mod batches;
 mod callbacks;
 mod counts;
 mod fault;
@@ -68,6 +70,7 @@ impl Sqlite {
         let all = Arc::new(self);
         Stores {
             outbox: all.clone(),
+            batches: all.clone(),
             queue: all.clone(),
             inbox: all.clone(),
             messages: all.clone(),

@@ -31,7 +31,7 @@ impl Outbox for Sqlite {
     }
 }
 
-fn accept(
+pub(super) fn accept(
     unit: &mut Unit<'_>,
     message: &NewMessage,
     first_lease: Option<Duration>,
@@ -62,7 +62,7 @@ fn claim(unit: &Unit<'_>, key: &IdempotencyKey, message: &NewMessage) -> Result<
     find(unit.tx, key)
 }
 
-fn find(conn: &Connection, key: &IdempotencyKey) -> Result<Option<Accepted>, Error> {
+pub(super) fn find(conn: &Connection, key: &IdempotencyKey) -> Result<Option<Accepted>, Error> {
     let mut select = conn.prepare_cached(
         "SELECT key, body_hash, message_id FROM idempotency WHERE client = ?1 AND endpoint = ?2 AND key = ?3",
     )?;

@@ -1,6 +1,7 @@
 //! The REST face on the wire: what callers send, well or badly, and what they get back.
 
 mod auth;
+mod batches;
 mod changes;
 mod figures;
 mod headers;

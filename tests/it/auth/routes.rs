@@ -32,16 +32,18 @@ struct House {
 }
 
 impl House {
-    /// With a scheduled message and a user of `shop`.
+    /// With a scheduled message, a batch and a user of `shop`.
     async fn open() -> Self {
         let config = format!("{OTHER}{}", jwt_config());
         let app = TestApp::start_with(Setup { config, ..Setup::default() }).await;
         let sent = app.post("/send-template").json(&notice(&app)).send().await;
-        let message = sent.field("message_id");
+        let batch = app.post("/send-template/batch").json(&batch(&app)).send().await;
+        assert_eq!(batch.status, 202, "{}", batch.text);
+        let ids = Ids { message: sent.field("message_id"), batch: batch.field("batch_id") };
         let bound = app.request(Method::PUT, "/v1/accounts/shop/users/oSHOP").json(&json!({"user_id": "u7"}));
         assert_eq!((sent.status, bound.send().await.status), (202, 200));
         let document = app.anonymous(Method::GET, "/openapi.json").send().await.json();
-        let operations = operations(&app, &document, &message);
+        let operations = operations(&app, &document, &ids);
         Self { app, operations }
     }
 
@@ -61,7 +63,19 @@ fn notice(app: &TestApp) -> Value {
     notice
 }
 
-fn operations(app: &TestApp, document: &Value, message: &str) -> Vec<Operation> {
+fn batch(app: &TestApp) -> Value {
+    let mut batch = notice(app);
+    batch.as_object_mut().unwrap().retain(|name, _| !["touser", "async"].contains(&name.as_str()));
+    batch["messages"] = json!([{"touser": "oSHOP1"}, {"touser": "oSHOP2"}]);
+    batch
+}
+
+struct Ids {
+    message: String,
+    batch: String,
+}
+
+fn operations(app: &TestApp, document: &Value, ids: &Ids) -> Vec<Operation> {
     let mut operations = Vec::new();
     for (path, verbs) in document["paths"].as_object().unwrap() {
         for (verb, operation) in verbs.as_object().unwrap() {
@@ -72,7 +86,8 @@ fn operations(app: &TestApp, document: &Value, message: &str) -> Vec<Operation> 
                 scopes.flat_map(|names| names.as_array().unwrap()).filter_map(Value::as_str).collect();
             assert_eq!(scopes.len(), 1, "{id} has one scope, whatever the form");
             let scope = Scope::parse(scopes.first().unwrap()).unwrap();
-            let target = path.replace("{id}", message).replace("{account}", "shop").replace("{openid}", "oSHOP");
+            let id_of = if path.starts_with("/v1/batches") { &ids.batch } else { &ids.message };
+            let target = path.replace("{id}", id_of).replace("{account}", "shop").replace("{openid}", "oSHOP");
             assert!(
                 !target.contains('{'),
                 "{path} has a part that this test does not know: add a thing of `shop` for it"
@@ -88,6 +103,7 @@ fn operations(app: &TestApp, document: &Value, message: &str) -> Vec<Operation> 
 fn body_of(app: &TestApp, id: &str, has_one: bool) -> String {
     match id {
         "send_template" => notice(app).to_string(),
+        "send_batch" => batch(app).to_string(),
         "resolve_message" => json!({"state": "sent"}).to_string(),
         "bind_user" => json!({"user_id": "u8"}).to_string(),
         _ if has_one => panic!("{id} takes a body that this test does not know: add a right one here"),
@@ -99,6 +115,7 @@ fn body_of(app: &TestApp, id: &str, has_one: bool) -> String {
 fn foreign(id: &str) -> (u16, &'static str) {
     match id {
         "send_template" => (422, "unknown_account"),
+        "send_batch" => (422, "invalid_message"),
         "list_messages" => (200, ""),
         _ => (404, "not_found"),
     }

@@ -1,6 +1,7 @@
 //! The contract of each door, once for every backend.
 
 mod backend;
+mod batches;
 mod build;
 mod counts;
 mod files;
