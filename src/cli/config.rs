@@ -7,7 +7,6 @@ use clap::{Args, Subcommand};
 use super::exit::Failure;
 use super::out::{complain, say};
 use crate::config::auth::{JwtConfig, KeySource};
-use crate::config::store::StoreConfig;
 use crate::config::{Config, DEFAULT};
 
 /// Check the configuration, or show what is in force
@@ -49,12 +48,11 @@ fn check(config: &Config) -> std::io::Result<()> {
 
 /// "2 accounts, 1 client, tokens by RS256; listen on …, store in …"
 pub(super) fn summary(config: &Config) -> String {
-    let StoreConfig::Sqlite(store) = &config.store;
     let mut clients: Vec<&str> = config.clients.iter().map(|key| key.id.as_str()).collect();
     clients.dedup();
     let (accounts, clients) = (count(config.accounts.len(), "account"), count(clients.len(), "client"));
     let tokens = config.auth.jwt.as_ref().map(|jwt| format!(", tokens by {}", tokens(jwt))).unwrap_or_default();
-    format!("{accounts}, {clients}{tokens}; listen on {}, store in {}", config.server.listen, store.path.display())
+    format!("{accounts}, {clients}{tokens}; listen on {}, store in {}", config.server.listen, config.store.place())
 }
 
 /// "RS256", "RS256 (2 keys in jwks.json)"

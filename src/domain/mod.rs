@@ -19,4 +19,5 @@ pub mod settlement;
 pub mod signed;
 pub mod state;
 pub mod token;
+pub mod trouble;
 pub mod user;

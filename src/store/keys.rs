@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 
 use super::Error;
-use crate::domain::caller::Key;
+use crate::domain::caller::{Key, Signing};
 use crate::domain::clock::Timestamp;
+use crate::domain::seal::Sealer;
 
 #[async_trait]
 pub trait Keys: Send + Sync {
@@ -28,7 +29,23 @@ pub trait Keys: Send + Sync {
     async fn version(&self) -> Result<i64, Error>;
 }
 
+/// What is kept in `sealed_secret`.
+pub(super) fn seal(sealer: &Sealer, key: &Key) -> Result<Option<String>, Error> {
+    let Signing::With(secret) = &key.signing else { return Ok(None) };
+    let reason = || "the secret cannot be sealed: check secrets.key".to_owned();
+    sealer.seal(secret, &row_name(&key.id)).map(Some).map_err(|_| Error::Unavailable { reason: reason() })
+}
+
+/// What comes of it again.
+pub(super) fn open(sealer: &Sealer, id: &str, sealed: Option<String>) -> Signing {
+    match sealed.map(|sealed| sealer.open(&sealed, &row_name(id))) {
+        None => Signing::Not,
+        Some(Ok(secret)) => Signing::With(secret),
+        Some(Err(_)) => Signing::Lost,
+    }
+}
+
 /// The row that a sealed secret is bound to.
-pub(super) fn row_name(id: &str) -> String {
+fn row_name(id: &str) -> String {
     format!("key/{id}")
 }

@@ -2,13 +2,12 @@
 //! for when there is no Redis or it fails.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::signed::{NonceId, WINDOW_SECONDS};
-use crate::store::SharedNonces;
+use crate::store::{Allowance, SharedNonces};
 use crate::telemetry::metrics::Metrics;
 
 /// What this process remembers at most: some 30 MB. At an even pace, 1,600 signed requests a second.
@@ -19,8 +18,6 @@ const SKEW_SECONDS: i64 = 60;
 pub(super) struct Nonces {
     shared: Option<Arc<dyn SharedNonces>>,
     own: Mutex<Memory>,
-    /// The last question to Redis failed.
-    failing: AtomicBool,
     metrics: Metrics,
 }
 
@@ -44,7 +41,7 @@ struct Memory {
 
 impl Nonces {
     pub(super) fn new(shared: Option<Arc<dyn SharedNonces>>, metrics: Metrics) -> Self {
-        Self { shared, own: Mutex::new(Memory::new(ROOM)), failing: AtomicBool::new(false), metrics }
+        Self { shared, own: Mutex::new(Memory::new(ROOM)), metrics }
     }
 
     /// Remembers the nonce of a request that was signed at this second and is right. Our own memory is asked even where Redis
@@ -56,18 +53,12 @@ impl Nonces {
             return own;
         };
         let hold = Duration::from_secs((end + SKEW_SECONDS - now.as_seconds()).max(1).unsigned_abs());
-        match shared.remember(nonce, hold).await {
-            Ok(first) => {
-                if self.failing.swap(false, Ordering::Relaxed) {
-                    tracing::info!("nonces are shared through Redis again");
-                }
-                if first { Verdict::First } else { Verdict::Again }
-            }
-            Err(error) => {
+        match shared.remember(&mut Allowance::default(), nonce, hold).await {
+            Ok(true) => Verdict::First,
+            Ok(false) => Verdict::Again,
+            // Each node takes it once, then.
+            Err(_) => {
                 self.metrics.nonce_fallback();
-                if !self.failing.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(%error, "nonces are not shared: a signed request is taken once by each node");
-                }
                 own
             }
         }
@@ -153,7 +144,7 @@ mod tests {
 
     #[async_trait]
     impl SharedNonces for Told {
-        async fn remember(&self, _nonce: NonceId, hold: Duration) -> Result<bool, Error> {
+        async fn remember(&self, _: &mut Allowance, _nonce: NonceId, hold: Duration) -> Result<bool, Error> {
             self.1.lock().unwrap().push(hold);
             self.0.lock().unwrap().remove(0)
         }

@@ -7,7 +7,7 @@ use super::Sqlite;
 use super::fault::unavailable;
 use super::row::Fields;
 use super::writer::Unit;
-use crate::domain::caller::{Key, Scope, Signing};
+use crate::domain::caller::{Key, Scope};
 use crate::domain::clock::Timestamp;
 use crate::domain::seal::Sealer;
 use crate::store::{Error, Keys, keys};
@@ -47,11 +47,7 @@ impl Keys for Sqlite {
 }
 
 fn add(unit: &Unit<'_>, sealer: &Sealer, key: &Key) -> Result<(), Error> {
-    let sealed = match &key.signing {
-        Signing::With(secret) => Some(sealer.seal(secret, &keys::row_name(&key.id))),
-        Signing::Not | Signing::Lost => None,
-    };
-    let sealed = sealed.transpose().map_err(|_| unavailable("the secret cannot be sealed: check secrets.key"))?;
+    let sealed = keys::seal(sealer, key)?;
     let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
     unit.tx
         .prepare_cached(
@@ -124,13 +120,9 @@ fn look_up(conn: &Connection, sealer: &Sealer, id: &str) -> Result<Option<Key>, 
 
 fn read(row: &Row<'_>, sealer: &Sealer) -> Result<Key, Error> {
     let fields = Fields::new(row, "keys", "id");
-    let (id, sealed): (String, Option<String>) = (fields.get("id")?, fields.get("sealed_secret")?);
-    let signing = match sealed.map(|sealed| sealer.open(&sealed, &keys::row_name(&id))) {
-        None => Signing::Not,
-        Some(Ok(secret)) => Signing::With(secret),
-        Some(Err(_)) => Signing::Lost,
-    };
+    let id: String = fields.get("id")?;
     Ok(Key {
+        signing: keys::open(sealer, &id, fields.get("sealed_secret")?),
         id,
         client: fields.get("client")?,
         secret_sha256: fields.get("secret_sha256")?,
@@ -140,7 +132,6 @@ fn read(row: &Row<'_>, sealer: &Sealer) -> Result<Key, Error> {
         created_at: fields.get("created_at")?,
         expires_at: fields.get("expires_at")?,
         revoked_at: fields.get("revoked_at")?,
-        signing,
         last_used_at: fields.get("last_used_at")?,
     })
 }

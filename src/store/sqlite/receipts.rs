@@ -5,8 +5,6 @@
 //! then go by account and openid, when nothing else can be meant). Receipts of other kinds of messages than template
 //! messages come to the same users: those never go by doubt.
 
-use std::time::Duration;
-
 use rusqlite::params;
 
 use super::row::Fields;
@@ -16,22 +14,15 @@ use crate::domain::callback::{NewCallback, ReceiptEffect};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::message::Lease;
-use crate::domain::receipt::{Receipt, ReceiptStatus};
+use crate::domain::receipt::Receipt;
 use crate::domain::state::State;
+use crate::failpoint::{Point, reach};
 use crate::store::Error;
-
-/// Receipts come within a day or not at all: an older doubt is not theirs.
-const RECEIPT_DUE: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::store::rules::{RECEIPT_DUE, Verdict, is_open, receipt_reason};
 
 /// In doubt: the message may be at WeChat under a `msgid` that we do not know (of a `sent` one we may know the wrong one).
 /// Word for word the condition of `messages_doubt`.
 const IN_DOUBT: &str = "doubtful_since IS NOT NULL AND state IN ('queued', 'unknown', 'sent')";
-
-/// What a final receipt makes of a message.
-pub(super) struct Verdict {
-    pub(super) state: State,
-    pub(super) reason: Option<String>,
-}
 
 /// An unmatched final receipt.
 pub(super) struct Kept {
@@ -103,7 +94,7 @@ pub(super) fn deliver(
 
 /// A receipt that came now.
 pub(super) fn take(unit: &mut Unit<'_>, callback: &NewCallback, receipt: &Receipt) -> Result<ReceiptEffect, Error> {
-    let Some(verdict) = verdict(&receipt.status) else {
+    let Some(verdict) = Verdict::of(&receipt.status) else {
         keep(unit, callback, receipt, None)?;
         return Ok(ReceiptEffect::NotFinal);
     };
@@ -120,6 +111,7 @@ pub(super) fn take(unit: &mut Unit<'_>, callback: &NewCallback, receipt: &Receip
         return Ok(ReceiptEffect::AlreadyFinal { message_id: message.id });
     }
     deliver(unit, &mut message, &receipt.msgid, &verdict, callback.received_at)?;
+    reach(Point::ReceiptWritten);
     let Verdict { state, reason } = verdict;
     Ok(ReceiptEffect::Settled { message_id: message.id, state, reason, msgid: receipt.msgid.clone() })
 }
@@ -170,11 +162,6 @@ fn keep(
     receipt: &Receipt,
     message_id: Option<MessageId>,
 ) -> Result<(), Error> {
-    let reason = match &receipt.status {
-        ReceiptStatus::Delivered => None,
-        ReceiptStatus::Undelivered { reason } => Some(reason),
-        ReceiptStatus::Other { text } => Some(text),
-    };
     unit.tx
         .prepare_cached(
             "INSERT INTO receipts (account, msgid, openid, status, reason, received_at, callback_id, message_id,
@@ -186,7 +173,7 @@ fn keep(
             receipt.msgid,
             receipt.openid,
             receipt.status.as_str(),
-            reason,
+            receipt_reason(&receipt.status),
             callback.received_at,
             callback.id,
             message_id,
@@ -202,19 +189,4 @@ fn read_kept(row: &rusqlite::Row<'_>) -> Result<Kept, Error> {
     })?;
     let verdict = Verdict { state, reason: fields.get("reason")? };
     Ok(Kept { msgid: fields.get("msgid")?, openid: fields.get("openid")?, verdict })
-}
-
-fn verdict(status: &ReceiptStatus) -> Option<Verdict> {
-    match status {
-        ReceiptStatus::Delivered => Some(Verdict { state: State::Delivered, reason: None }),
-        ReceiptStatus::Undelivered { reason } => {
-            Some(Verdict { state: State::Undelivered, reason: Some(reason.clone()) })
-        }
-        ReceiptStatus::Other { .. } => None,
-    }
-}
-
-/// A receipt may still settle it.
-const fn is_open(state: State) -> bool {
-    matches!(state, State::Sent | State::Sending | State::Queued | State::Unknown)
 }

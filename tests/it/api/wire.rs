@@ -70,6 +70,12 @@ impl Wire {
         String::from_utf8(std::mem::take(&mut self.read)).unwrap()
     }
 
+    /// Everything until the end of the connection.
+    pub(crate) async fn read_to_end(&mut self) -> String {
+        while self.more().await {}
+        String::from_utf8_lossy(&std::mem::take(&mut self.read)).into_owned()
+    }
+
     /// Whether the other side has hung up, with nothing more to say.
     pub(crate) async fn is_over(&mut self) -> bool {
         self.read.is_empty() && !self.more().await

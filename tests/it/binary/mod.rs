@@ -3,5 +3,7 @@
 mod crash;
 mod credentials;
 mod logs;
-mod process;
+mod nodes;
+mod postgres;
+pub(crate) mod process;
 mod shutdown;

@@ -28,7 +28,7 @@ fn key(id: &str, created: i64) -> Key {
 
 #[rstest]
 #[tokio::test]
-async fn a_key_is_kept_listed_and_revoked_once(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_key_is_kept_listed_and_revoked_once(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let keys = &house.stores.keys;
     let (new, old) = (key("key_b", 2), key("key_c", 1));
@@ -46,7 +46,9 @@ async fn a_key_is_kept_listed_and_revoked_once(#[values(Backend::Sqlite)] backen
 
 #[rstest]
 #[tokio::test]
-async fn the_version_grows_with_keys_and_only_with_them(#[values(Backend::Sqlite)] backend: Backend) {
+async fn the_version_grows_with_keys_and_only_with_them(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let keys = &house.stores.keys;
     let empty = keys.version().await.unwrap();
@@ -61,7 +63,9 @@ async fn the_version_grows_with_keys_and_only_with_them(#[values(Backend::Sqlite
 
 #[rstest]
 #[tokio::test]
-async fn a_tool_changes_keys_while_the_gateway_runs_but_no_messages(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_tool_changes_keys_while_the_gateway_runs_but_no_messages(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let before = house.stores.keys.version().await.unwrap();
     let tool = open::open_for_tools(&house.config, sealer()).await.unwrap();
@@ -83,7 +87,9 @@ fn signer(id: &str) -> Key {
 
 #[rstest]
 #[tokio::test]
-async fn the_secret_of_a_key_that_signs_is_sealed_for_its_row(#[values(Backend::Sqlite)] backend: Backend) {
+async fn the_secret_of_a_key_that_signs_is_sealed_for_its_row(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let keys = &house.stores.keys;
     keys.add(signer("key_b")).await.unwrap();
@@ -92,9 +98,11 @@ async fn the_secret_of_a_key_that_signs_is_sealed_for_its_row(#[values(Backend::
     assert_eq!(keys.look_up("key_b").await.unwrap().unwrap().signing, Signing::With(Secret::new(SECRET)));
 
     // Moved to another row it opens nothing there, and under another secrets.key nothing at all.
-    house.execute(
-        "UPDATE keys SET sealed_secret = (SELECT sealed_secret FROM keys WHERE id = 'key_b') WHERE id = 'key_c'",
-    );
+    house
+        .execute(
+            "UPDATE keys SET sealed_secret = (SELECT sealed_secret FROM keys WHERE id = 'key_b') WHERE id = 'key_c'",
+        )
+        .await;
     assert_eq!(keys.look_up("key_c").await.unwrap().unwrap().signing, Signing::Lost);
     let stranger = open::open_for_tools(&house.config, Sealer::new([8; 32])).await.unwrap();
     let seen = stranger.keys.look_up("key_b").await.unwrap().unwrap();
@@ -106,7 +114,7 @@ async fn the_secret_of_a_key_that_signs_is_sealed_for_its_row(#[values(Backend::
 async fn no_file_of_the_store_holds_a_secret_in_clear() {
     let house = Backend::Sqlite.open().await;
     house.stores.keys.add(signer("key_b")).await.unwrap();
-    let StoreConfig::Sqlite(config) = &house.config;
+    let StoreConfig::Sqlite(config) = &house.config else { unreachable!() };
     let folder = config.path.parent().unwrap();
     let holds = |bytes: &[u8], text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
     let mut files = 0;
@@ -120,7 +128,7 @@ async fn no_file_of_the_store_holds_a_secret_in_clear() {
 
 #[rstest]
 #[tokio::test]
-async fn a_revoked_key_leaves_no_secret_behind(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_revoked_key_leaves_no_secret_behind(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     house.stores.keys.add(signer("key_b")).await.unwrap();
     assert!(house.stores.keys.revoke("key_b", at(5)).await.unwrap());
@@ -130,7 +138,9 @@ async fn a_revoked_key_leaves_no_secret_behind(#[values(Backend::Sqlite)] backen
 
 #[rstest]
 #[tokio::test]
-async fn the_last_use_only_grows_and_is_no_change_of_a_key(#[values(Backend::Sqlite)] backend: Backend) {
+async fn the_last_use_only_grows_and_is_no_change_of_a_key(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let keys = &house.stores.keys;
     keys.add(key("key_b", 1)).await.unwrap();

@@ -1,8 +1,9 @@
 //! The contract of each door, once for every backend.
 
-mod backend;
+pub(crate) mod backend;
 mod batches;
 mod build;
+mod clock;
 mod counts;
 mod files;
 mod inbox;
@@ -13,7 +14,10 @@ mod laws;
 mod messages;
 mod nonces;
 mod outbox;
+mod poison;
+mod postgres;
 mod queue;
 mod redis;
+mod restore;
 mod tokens;
 mod users;

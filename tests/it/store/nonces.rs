@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use wxgate::config::store::RedisConfig;
 use wxgate::domain::secret::Secret;
 use wxgate::domain::signed::NonceId;
-use wxgate::store::{SharedNonces, open};
+use wxgate::store::redis::Link;
+use wxgate::store::{Allowance, SharedNonces, open};
 
 use crate::harness::RedisServer;
 
@@ -14,17 +15,17 @@ const HOLD: Duration = Duration::from_secs(600);
 
 fn nonces_at(port: u16) -> Arc<dyn SharedNonces> {
     let config = RedisConfig { url: Secret::new(format!("redis://127.0.0.1:{port}")), prefix: "test:".to_owned() };
-    open::share_nonces(&config).unwrap()
+    open::share_nonces(&Link::new(&config).unwrap())
 }
 
 #[tokio::test]
 async fn a_nonce_counts_once_on_whichever_node() {
     let redis = RedisServer::start();
     let (ours, theirs) = (nonces_at(redis.port), nonces_at(redis.port));
-    assert!(ours.remember(NonceId([1; 16]), HOLD).await.unwrap());
-    assert!(!theirs.remember(NonceId([1; 16]), HOLD).await.unwrap());
-    assert!(!ours.remember(NonceId([1; 16]), HOLD).await.unwrap());
-    assert!(theirs.remember(NonceId([2; 16]), HOLD).await.unwrap());
+    assert!(ours.remember(&mut Allowance::default(), NonceId([1; 16]), HOLD).await.unwrap());
+    assert!(!theirs.remember(&mut Allowance::default(), NonceId([1; 16]), HOLD).await.unwrap());
+    assert!(!ours.remember(&mut Allowance::default(), NonceId([1; 16]), HOLD).await.unwrap());
+    assert!(theirs.remember(&mut Allowance::default(), NonceId([2; 16]), HOLD).await.unwrap());
 
     let key = format!("test:nonce:{}", "01".repeat(16));
     let left: i64 = redis::from_redis_value(redis.command(&["PTTL", &key]).await).unwrap();
@@ -35,7 +36,11 @@ async fn a_nonce_counts_once_on_whichever_node() {
 async fn of_many_at_once_one_is_the_first() {
     let redis = RedisServer::start();
     let nodes: Vec<_> = (0..4).map(|_| nonces_at(redis.port)).collect();
-    let asked = nodes.iter().cycle().take(40).map(|node| node.remember(NonceId([3; 16]), HOLD));
+    let asked = nodes
+        .iter()
+        .cycle()
+        .take(40)
+        .map(|node| async move { node.remember(&mut Allowance::default(), NonceId([3; 16]), HOLD).await });
     let answers = futures_util::future::join_all(asked).await;
     assert_eq!(answers.into_iter().filter(|answer| *answer.as_ref().unwrap()).count(), 1);
 }
@@ -43,7 +48,7 @@ async fn of_many_at_once_one_is_the_first() {
 #[tokio::test]
 async fn a_hold_of_nothing_is_still_legal() {
     let redis = RedisServer::start();
-    assert!(nonces_at(redis.port).remember(NonceId([4; 16]), Duration::ZERO).await.unwrap());
+    assert!(nonces_at(redis.port).remember(&mut Allowance::default(), NonceId([4; 16]), Duration::ZERO).await.unwrap());
 }
 
 #[tokio::test]
@@ -51,6 +56,6 @@ async fn an_absent_redis_is_given_up_quickly() {
     // Nobody listens on the port of tcpmux. 100 ms by contract; the rest is for a busy machine.
     let nonces = nonces_at(1);
     let begun = Instant::now();
-    assert!(nonces.remember(NonceId([5; 16]), HOLD).await.is_err());
+    assert!(nonces.remember(&mut Allowance::default(), NonceId([5; 16]), HOLD).await.is_err());
     assert!(begun.elapsed() < Duration::from_millis(250), "{:?}", begun.elapsed());
 }
