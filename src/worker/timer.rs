@@ -57,6 +57,7 @@ impl Timer {
         loop {
             minutes.tick().await;
             self.limits.sweep(self.clock.now());
+            self.access.sweep();
         }
     }
 
@@ -82,6 +83,7 @@ impl Timer {
         report("expired messages cannot be ended", self.sweep.expire().await);
         report("stored keys cannot be read", self.access.refresh().await);
         report("what other nodes know of recipients cannot be read", self.suppressions.catch_up().await);
+        report("when keys were used cannot be kept", self.access.keep_uses(false).await);
     }
 
     async fn forget(&self) {

@@ -11,6 +11,7 @@ use crate::store::Error;
 const STEPS: &[&str] = &[
     include_str!("../../../migrations/postgres/0001_first.sql"),
     include_str!("../../../migrations/postgres/0002_batches.sql"),
+    include_str!("../../../migrations/postgres/0003_signing_keys.sql"),
     include_str!("../../../migrations/postgres/0004_suppressions.sql"),
 ];
 
