@@ -14,8 +14,8 @@ use crate::telemetry::metrics::Metrics;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SuppressionError {
-    /// Nobody of that openid is suppressed, or there is no such account for the caller.
-    #[error("there is no such suppression")]
+    /// There is no such account for the caller, or there can be no such openid.
+    #[error("there is no such account or openid")]
     NotFound,
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -75,17 +75,12 @@ impl Suppressions {
         Ok(self.kept.list(account, filter, page).await?)
     }
 
-    pub async fn look_up(&self, caller: &Caller, account: &str, openid: &str) -> Result<Suppression, SuppressionError> {
+    /// Lets WeChat be asked again, whether it was suppressed or not.
+    pub async fn lift(&self, caller: &Caller, account: &str, openid: &str) -> Result<(), SuppressionError> {
         self.check_account(caller, account)?;
         let openid = Openid::parse(openid).ok_or(SuppressionError::NotFound)?;
-        self.kept.look_up(account, &openid).await?.ok_or(SuppressionError::NotFound)
-    }
-
-    /// → what it was.
-    pub async fn lift(&self, caller: &Caller, account: &str, openid: &str) -> Result<Suppression, SuppressionError> {
-        self.check_account(caller, account)?;
-        let openid = Openid::parse(openid).ok_or(SuppressionError::NotFound)?;
-        self.kept.lift(account, &openid).await?.ok_or(SuppressionError::NotFound)
+        self.kept.lift(account, &openid).await?;
+        Ok(())
     }
 
     fn check_account(&self, caller: &Caller, account: &str) -> Result<(), SuppressionError> {

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::LINK;
-use http::{HeaderValue, Uri};
+use http::{HeaderValue, StatusCode, Uri};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -64,7 +64,7 @@ impl From<Suppression> for SuppressionView {
     get, path = "/v1/accounts/{account}/suppressions", operation_id = "list_suppressions", tag = "users",
     security(("key" = ["read"])),
     params(
-        ("account" = String, Path,), ("reason" = Option<SuppressionReason>, Query,),
+        ("account" = String, Path,), ("openid" = Option<String>, Query,), ("reason" = Option<SuppressionReason>, Query,),
         ("since_after" = Option<String>, Query, description = "RFC 3339"), ("since_before" = Option<String>, Query, description = "RFC 3339"),
         ("limit" = Option<u32>, Query, description = "1–200, default 50"), ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),
@@ -100,28 +100,11 @@ fn filter(query: &mut Query) -> SuppressionFilter {
     let reasons = SuppressionReason::ALL.map(SuppressionReason::as_str).join(", ");
     let time = "an RFC 3339 time such as 2026-01-31T08:00:00Z";
     SuppressionFilter {
+        openid: query.parsed("openid", "an openid", Openid::parse),
         reason: query.parsed("reason", &reasons, SuppressionReason::parse),
         since_after: query.parsed("since_after", time, time_of),
         since_before: query.parsed("since_before", time, time_of),
     }
-}
-
-/// Is this openid suppressed, and why?
-#[utoipa::path(
-    get, path = "/v1/accounts/{account}/suppressions/{openid}", operation_id = "read_suppression", tag = "users",
-    security(("key" = ["read"])),
-    params(("account" = String, Path,), ("openid" = String, Path,)),
-    responses(
-        (status = 200, description = "It is.", body = SuppressionView),
-        (status = 404, description = "It is not, or there is no such account for this key.", body = Problem, content_type = "application/problem+json"),
-    ),
-)]
-pub async fn look_up(
-    Allowed(caller, _): Allowed<Read>,
-    State(suppressions): State<Suppressions>,
-    Texts((account, openid)): Texts<(String, String)>,
-) -> Result<axum::Json<SuppressionView>, ApiError> {
-    Ok(axum::Json(suppressions.look_up(&caller, &account, &openid).await?.into()))
 }
 
 /// Let sends to this openid go to WeChat again.
@@ -130,14 +113,15 @@ pub async fn look_up(
     security(("key" = ["admin"])),
     params(("account" = String, Path,), ("openid" = String, Path,)),
     responses(
-        (status = 200, description = "It was this, and is lifted.", body = SuppressionView),
-        (status = 404, description = "It is not suppressed, or there is no such account for this key.", body = Problem, content_type = "application/problem+json"),
+        (status = 204, description = "It is not suppressed any more, if it was."),
+        (status = 404, description = "There is no such account for this key.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub async fn lift(
     Allowed(caller, _): Allowed<Admin>,
     State(suppressions): State<Suppressions>,
     Texts((account, openid)): Texts<(String, String)>,
-) -> Result<axum::Json<SuppressionView>, ApiError> {
-    Ok(axum::Json(suppressions.lift(&caller, &account, &openid).await?.into()))
+) -> Result<StatusCode, ApiError> {
+    suppressions.lift(&caller, &account, &openid).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -14,4 +14,5 @@ mod pages;
 mod raw;
 mod send;
 mod storage;
+mod suppressions;
 pub(crate) mod wire;

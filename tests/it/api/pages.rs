@@ -302,6 +302,7 @@ async fn a_view_has_no_field_that_the_document_does_not_name() {
     let problem = app.send("sim-not-subscribed").await.json();
     check("Problem", &problem);
     check("Upstream", &problem["upstream"]);
+    check("SuppressionList", &app.get("/v1/accounts/shop/suppressions").send().await.json());
     let invalid = app.post("/send-template").json(&serde_json::json!({})).send().await.json();
     check("Problem", &invalid);
     check("FieldError", &invalid["errors"][0]);
