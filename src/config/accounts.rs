@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::read::Section;
 use super::wechat::{WechatConfig, read_base_url};
 use crate::domain::account::{Account, CallbackKeys, CallbackMode, Replies, TokenApi};
+use crate::domain::quiet::{DEFAULT_ZONE, QuietHours};
 use crate::domain::secret::Secret;
 use crate::domain::state::OnUnknown;
 
@@ -68,6 +69,7 @@ fn read_account(name: &str, section: &mut Section<'_>, wechat: &WechatConfig) ->
         on_unknown,
         templates: read_templates(section),
         replies: read_replies(section),
+        quiet: read_quiet(section),
     }
 }
 
@@ -129,6 +131,21 @@ fn read_templates(section: &mut Section<'_>) -> BTreeMap<String, String> {
         }
     }
     templates
+}
+
+fn read_quiet(section: &mut Section<'_>) -> Option<QuietHours> {
+    let hours = section.text("quiet_hours");
+    let zone = section.parsed("quiet_hours_zone", |name| {
+        QuietHours::zone(name).ok_or_else(|| "is no zone such as \"Asia/Shanghai\" or \"UTC\"".to_owned())
+    });
+    let hours = hours?;
+    match QuietHours::new(&hours, zone.unwrap_or(DEFAULT_ZONE)) {
+        Ok(quiet) => Some(quiet),
+        Err(problem) => {
+            section.wrong("quiet_hours", format!("{hours:?} {problem}"));
+            None
+        }
+    }
 }
 
 fn read_replies(section: &mut Section<'_>) -> Replies {

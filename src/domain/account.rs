@@ -47,6 +47,8 @@ pub struct Account {
     /// Alias → WeChat's template id.
     pub templates: BTreeMap<String, String>,
     pub replies: Replies,
+    /// When only urgent messages go out.
+    pub quiet: Option<super::quiet::QuietHours>,
 }
 
 /// What checks and opens a callback: the current pair first, then the previous one.

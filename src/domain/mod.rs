@@ -11,6 +11,7 @@ pub mod jwt;
 pub mod limit;
 pub mod message;
 pub mod page;
+pub mod quiet;
 pub mod receipt;
 pub mod retry;
 pub mod seal;

@@ -29,8 +29,9 @@ pub struct Suppression {
 }
 
 /// Which of an account's suppressions a list shows. Empty fields do not filter.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SuppressionFilter {
+    pub openid: Option<Openid>,
     pub reason: Option<SuppressionReason>,
     /// Not before.
     pub since_after: Option<Timestamp>,

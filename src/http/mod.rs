@@ -23,7 +23,7 @@ pub mod state;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, X_CONTENT_TYPE_OPTIONS};
 use tower::ServiceBuilder;
@@ -74,7 +74,7 @@ fn api(state: &HttpState) -> Router<HttpState> {
         .route("/v1/messages/{id}/resolve", post(messages::resolve))
         .route("/v1/accounts/{account}/token", get(accounts::token))
         .route("/v1/accounts/{account}/suppressions", get(suppressions::list))
-        .route("/v1/accounts/{account}/suppressions/{openid}", get(suppressions::look_up).delete(suppressions::lift))
+        .route("/v1/accounts/{account}/suppressions/{openid}", delete(suppressions::lift))
         .route("/v1/accounts/{account}/users/{openid}", get(users::look_up).put(users::bind))
         .route_layer(from_fn_with_state(state.clone(), signed::prove))
 }

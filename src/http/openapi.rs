@@ -19,7 +19,7 @@ use super::{health, problems};
         messages::send, messages::list, messages::look_up, messages::cancel, messages::retry, messages::resolve,
         batches::send, batches::look_up, batches::cancel,
         accounts::token, users::look_up, users::bind,
-        suppressions::list, suppressions::look_up, suppressions::lift,
+        suppressions::list, suppressions::lift,
         health::health, health::ready, health::metrics, problems::list, problems::look_up,
     ),
     components(schemas(

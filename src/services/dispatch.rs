@@ -9,9 +9,10 @@ use crate::domain::attempt::{Attempt, AttemptOutcome};
 use crate::domain::clock::{Clock, JUMP, Timestamp};
 use crate::domain::ids::MessageId;
 use crate::domain::message::Lease;
+use crate::domain::quiet::QUIET_HOURS;
 use crate::domain::retry::Backoff;
 use crate::domain::settlement::{Next, Settlement};
-use crate::domain::state::State;
+use crate::domain::state::{Lane, State};
 use crate::domain::token::AccessToken;
 use crate::failpoint::{Point, reach};
 use crate::services::accounts::Accounts;
@@ -150,6 +151,9 @@ impl Dispatch {
         if let Some(next) = self.too_late(trip) {
             return next;
         }
+        if let Some(next) = self.quiet(trip, &account) {
+            return next;
+        }
         let admission = match permit {
             Permit::Go(admission) => admission,
             Permit::Wait { pause } => {
@@ -228,6 +232,15 @@ impl Dispatch {
         self.rules.too_late(self.situation(trip, self.clock.now()), self.call_limit + LEASE_MARGIN)
     }
 
+    /// What must not wake anybody waits for the end of the quiet hours, whenever it was accepted. A repeat of what WeChat may
+    /// have does not: it may have been shown, and later it would be in doubt for good.
+    fn quiet(&self, trip: &Trip, account: &Account) -> Option<Next> {
+        let lease = &trip.lease;
+        let may_wait = lease.lane != Lane::Urgent && lease.doubtful_since.is_none() && lease.busy_since.is_none();
+        let due_at = account.quiet.filter(|_| may_wait)?.end(self.clock.now())?;
+        Some(Next::Scheduled { due_at, reason: QUIET_HOURS.to_owned() })
+    }
+
     fn without_token(&self, trip: &mut Trip, error: &TokenError, admission: &Admission, audience: Audience) -> Next {
         let now = self.clock.now();
         let (errcode, errmsg, rid) = match error {
@@ -272,7 +285,7 @@ impl Dispatch {
     async fn settle(&self, trip: Trip, next: Next) -> State {
         let id = trip.lease.message_id;
         let due_at = match &next {
-            Next::Queued { due_at, .. } => Some(*due_at),
+            Next::Queued { due_at, .. } | Next::Scheduled { due_at, .. } => Some(*due_at),
             _ => None,
         };
         let settlement = Settlement { attempts: trip.attempts, next };
@@ -283,7 +296,7 @@ impl Dispatch {
                 state: settled.state,
                 reason: settled.reason,
                 msgid: settled.msgid,
-                next_attempt_at: due_at.filter(|_| settled.state == State::Queued),
+                next_attempt_at: due_at.filter(|_| matches!(settled.state, State::Queued | State::Scheduled)),
                 attempts: settlement.attempts,
                 at: self.clock.now(),
             };

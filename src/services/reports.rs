@@ -136,6 +136,7 @@ impl Reports {
             on_unknown: old.on_unknown,
             created_at: now,
             send_at: None,
+            wait_reason: None,
             expires_at: now.plus(old.expires_at.since(begun)),
             metadata: old.metadata,
             retry_of: Some(old.id),

@@ -125,6 +125,7 @@ mod tests {
             on_unknown: OnUnknown::Retry,
             templates: Default::default(),
             replies: Replies::default(),
+            quiet: None,
         };
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_seconds(1)));
         Users::new(Arc::new(Kept::default()), Accounts::new([Arc::new(account)]), clock)

@@ -24,6 +24,7 @@ pub mod sqlite;
 mod suppressed;
 pub mod suppressions;
 pub mod tokens;
+mod turns;
 pub mod users;
 
 use std::sync::Arc;

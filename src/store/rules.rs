@@ -94,6 +94,7 @@ pub(super) fn reason(next: &Next) -> Option<&str> {
     match next {
         Next::Sent { .. } => None,
         Next::Queued { reason, .. }
+        | Next::Scheduled { reason, .. }
         | Next::Rejected { reason }
         | Next::Unknown { reason }
         | Next::Failed { reason }
@@ -107,9 +108,11 @@ pub(super) fn doubt_after(next: &Next, lease: &Lease, leased_at: Timestamp) -> O
         Next::Sent { msgid: None } | Next::Unknown { .. } => Some(lease.doubtful_since.unwrap_or(leased_at)),
         Next::Queued { doubtful_since, .. } => *doubtful_since,
         // What WeChat answers to a repeat may name another push than the first attempt's receipt will.
-        Next::Sent { msgid: Some(_) } | Next::Rejected { .. } | Next::Failed { .. } | Next::Expired { .. } => {
-            lease.doubtful_since
-        }
+        Next::Sent { msgid: Some(_) }
+        | Next::Scheduled { .. }
+        | Next::Rejected { .. }
+        | Next::Failed { .. }
+        | Next::Expired { .. } => lease.doubtful_since,
     }
 }
 

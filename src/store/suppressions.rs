@@ -25,8 +25,8 @@ pub trait Suppressions: Send + Sync {
         page: PageRequest,
     ) -> Result<Page<Suppression>, Error>;
 
-    /// → what it was; `None`: there is none.
-    async fn lift(&self, account: &str, openid: &Openid) -> Result<Option<Suppression>, Error>;
+    /// → whether there was one.
+    async fn lift(&self, account: &str, openid: &Openid) -> Result<bool, Error>;
 
     /// Hears what other processes have learnt since the last time.
     async fn catch_up(&self) -> Result<(), Error>;

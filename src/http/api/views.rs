@@ -128,6 +128,13 @@ pub struct RehearsalView {
     pub limits: Vec<LimitView>,
     /// How the account's token stands: `ready`, `missing` (none was asked for yet) or `failing`.
     pub token: String,
+    /// When it would be sent, when not at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub send_at: Option<Timestamp>,
+    /// Why so late: `quiet_hours`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<&'static str>,
 }
 
 impl SentView {
@@ -200,6 +207,8 @@ impl RehearsalView {
             warnings,
             limits: rehearsal.limits.iter().map(LimitView::of).collect(),
             token: rehearsal.token,
+            send_at: rehearsal.send_at,
+            state_reason: rehearsal.wait_reason,
         })
     }
 }
@@ -332,6 +341,8 @@ pub(super) mod tests {
             warnings: Vec::new(),
             limits: Vec::new(),
             token: "ready".to_owned(),
+            send_at: None,
+            wait_reason: None,
         };
         let text = serde_json::to_string(&RehearsalView::of(rehearsal, Vec::new()).unwrap()).unwrap();
         let expected =

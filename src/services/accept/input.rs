@@ -84,6 +84,10 @@ pub struct Rehearsal {
     pub limits: Vec<Standing>,
     /// `ready`, `missing` or `failing`: how the account's token stands.
     pub token: String,
+    /// When it would go; `None`: at once.
+    pub send_at: Option<Timestamp>,
+    /// Why so late, when the caller did not ask for it.
+    pub wait_reason: Option<&'static str>,
 }
 
 /// Something that WeChat takes but the caller may not mean.

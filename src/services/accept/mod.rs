@@ -23,8 +23,9 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::MessageId;
 use crate::domain::limit::OnLimit;
 use crate::domain::message::{IdempotencyKey, Lease, Message, NewMessage};
+use crate::domain::quiet::QUIET_HOURS;
 use crate::domain::secret::Openid;
-use crate::domain::state::{OnUnknown, State};
+use crate::domain::state::{Lane, OnUnknown, State};
 use crate::domain::suppression::Suppression;
 use crate::failpoint::{Point, reach};
 use crate::services::accounts::Accounts;
@@ -88,13 +89,15 @@ impl Accept {
 
     /// Everything but the keeping and the sending.
     pub async fn rehearse(&self, caller: &Caller, input: SendInput) -> Result<Rehearsal, AcceptError> {
-        let Checked { message, content, warnings } = self.check(caller, input).await?;
+        let Checked { mut message, content, warnings } = self.check(caller, input).await?;
         if let Some(found) = self.suppressed(&message).await? {
             return Err(AcceptError::Suppressed(Box::new(found)));
         }
+        self.keep_quiet(&mut message)?;
         let limits = self.limits.look(ask(&message, Some(content)), message.created_at);
         let token = self.tokens.status(&message.account).map_or("missing", |status| status.state).to_owned();
-        Ok(Rehearsal { wechat_body: message.body, warnings, limits, token })
+        let (send_at, wait_reason) = (message.send_at, message.wait_reason);
+        Ok(Rehearsal { wechat_body: message.body, warnings, limits, token, send_at, wait_reason })
     }
 
     /// One item of a batch: checked, and a place taken in each limit. → the message, and a hash of its content.
@@ -107,10 +110,11 @@ impl Accept {
             self.suppressions.count(&message.account);
             return Err(AcceptError::Suppressed(Box::new(found)));
         }
+        self.keep_quiet(&mut message)?;
         let answer = self.limits.ask(ask(&message, Some(content)), on_limit, message.created_at, message.expires_at);
         match answer {
             Answer::Go(_) => {}
-            Answer::Later { at, .. } => message.send_at = message.send_at.max(Some(at)),
+            Answer::Later { at, .. } => self.put_off(&mut message, at, Some(content))?,
             Answer::Refused(refusal) => return Err(AcceptError::Limited(refusal)),
         }
         Ok((message, content))
@@ -150,11 +154,14 @@ impl Accept {
             self.suppressions.count(&message.account);
             return Err(AcceptError::Suppressed(Box::new(found)));
         }
+        if let Err(error) = self.keep_quiet(&mut message) {
+            return self.known(&message, &warnings).await?.ok_or(error);
+        }
         let answer = self.limits.ask(ask(&message, content), on_limit, message.created_at, message.expires_at);
         let limits = match answer {
             Answer::Go(limits) => limits,
             Answer::Later { at, standings } => {
-                message.send_at = message.send_at.max(Some(at));
+                self.put_off(&mut message, at, content)?;
                 standings
             }
             Answer::Refused(refusal) => {
@@ -164,6 +171,34 @@ impl Accept {
         };
         let kept = self.keep(message, turn, wait, warnings).await?;
         Ok(Kept { limits, ..kept })
+    }
+
+    /// What would go out in quiet hours is scheduled for their end.
+    fn keep_quiet(&self, message: &mut NewMessage) -> Result<(), AcceptError> {
+        let begins = message.send_at.unwrap_or(message.created_at);
+        let quiet = self.accounts.look_up(&message.account).and_then(|account| account.quiet);
+        let Some(end) = quiet.filter(|_| message.lane != Lane::Urgent).and_then(|quiet| quiet.end(begins)) else {
+            return Ok(());
+        };
+        if end >= message.expires_at {
+            let (account, expires_at) = (&message.account, message.expires_at);
+            let detail = format!("the quiet hours of {account} end at {end}, and it would expire at {expires_at}");
+            return Err(AcceptError::WouldExpire { detail });
+        }
+        (message.send_at, message.wait_reason) = (Some(end), Some(QUIET_HOURS));
+        Ok(())
+    }
+
+    /// A limit gives it a later time, which may lie in quiet hours.
+    fn put_off(&self, message: &mut NewMessage, at: Timestamp, content: Option<u64>) -> Result<(), AcceptError> {
+        if message.send_at < Some(at) {
+            (message.send_at, message.wait_reason) = (Some(at), None);
+        }
+        let kept = self.keep_quiet(message);
+        if kept.is_err() {
+            self.limits.give_back(ask(message, content));
+        }
+        kept
     }
 
     /// Why WeChat is not to be asked again for this person.
@@ -441,6 +476,7 @@ fn new_message(
         on_unknown: input.on_unknown.unwrap_or(account.on_unknown),
         created_at: now,
         send_at: times.send_at,
+        wait_reason: None,
         expires_at: times.expires_at,
         metadata: metadata_text(&input.metadata),
         retry_of: None,
@@ -475,7 +511,7 @@ fn view_of(message: &NewMessage) -> Message {
         lane: message.lane,
         on_unknown: message.on_unknown,
         state,
-        state_reason: None,
+        state_reason: message.wait_reason.map(str::to_owned),
         msgid: None,
         created_at: at,
         updated_at: at,
@@ -486,7 +522,7 @@ fn view_of(message: &NewMessage) -> Message {
         retry_of: message.retry_of,
         batch_id: message.batch_id,
         attempts: Vec::new(),
-        history: vec![HistoryEntry { state, at, reason: None }],
+        history: vec![HistoryEntry { state, at, reason: message.wait_reason.map(str::to_owned) }],
     }
 }
 

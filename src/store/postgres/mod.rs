@@ -56,6 +56,7 @@ use self::readers::Readers;
 use self::writer::Writer;
 use super::figures::Figures;
 use super::suppressed::Suppressed;
+use super::turns::Turns;
 use super::{Closing, Stores};
 use crate::domain::seal::Sealer;
 
@@ -65,6 +66,8 @@ struct Postgres {
     readers: Readers,
     figures: Arc<Figures>,
     suppressed: Arc<Suppressed>,
+    /// Of the clients.
+    turns: Arc<Turns>,
     /// Who we are in `lease_boot`.
     boot: String,
     /// Messages lent to the tasks that accepted them, and not settled yet.

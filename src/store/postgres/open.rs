@@ -36,6 +36,7 @@ pub async fn open(config: &PostgresConfig, boot: BootId, sealer: Sealer) -> Resu
         readers,
         figures,
         suppressed,
+        turns: Arc::default(),
         boot,
         own: Own::default(),
         nodes: Some(nodes),
@@ -54,8 +55,19 @@ pub async fn open_for_tools(config: &PostgresConfig, sealer: Sealer) -> Result<S
     let dialer = Dialer { endpoint, nodes: None, suppressed: suppressed.clone() };
     let (writer, readers, figures) = start(config, dialer).await?;
     let boot = BootId::generate(Timestamp::default()).to_string();
-    Ok(Postgres { writer, readers, figures, suppressed, boot, own: Own::default(), nodes: None, presence: None, sealer }
-        .into_stores())
+    Ok(Postgres {
+        writer,
+        readers,
+        figures,
+        suppressed,
+        turns: Arc::default(),
+        boot,
+        own: Own::default(),
+        nodes: None,
+        presence: None,
+        sealer,
+    }
+    .into_stores())
 }
 
 /// Runs missing migrations → the schema versions before and after. Nodes may be serving meanwhile.

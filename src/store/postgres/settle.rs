@@ -107,6 +107,7 @@ impl Settle {
             Next::Queued { due_at, tries, busy_since, .. } => {
                 (None, Some(*due_at), Some(i64::from(*tries)), *busy_since)
             }
+            Next::Scheduled { due_at, .. } => (None, Some(*due_at), None, None),
             _ => (None, None, None, None),
         };
         let mut lines = history::line(next.state(), now, reason(next))?;

@@ -16,8 +16,7 @@ use crate::store::rules::Told;
 use crate::store::suppressed::Suppressed;
 use crate::store::{Error, Suppressions};
 
-const FIND: &str =
-    "SELECT account, openid, reason, errmsg, since FROM suppressions WHERE account = $1 AND openid = $2";
+const FIND: &str = "SELECT account, openid, reason, errmsg, since FROM suppressions WHERE account = $1 AND openid = $2";
 /// Numbers are given before the commit: so many that are lower than one that was seen may still come.
 const LATE: i64 = 1_000;
 /// Rows of one look.
@@ -46,19 +45,20 @@ impl Suppressions for Postgres {
         let select = "SELECT account, openid, reason, errmsg, since FROM suppressions
              WHERE account = $1 AND openid > $2 AND ($3::text IS NULL OR reason = $3)
                 AND ($4::bigint IS NULL OR since >= $4) AND ($5::bigint IS NULL OR since < $5)
-             ORDER BY openid LIMIT $6";
+                AND ($6::text IS NULL OR openid = $6)
+             ORDER BY openid LIMIT $7";
         let after = page.after.as_deref().unwrap_or_default();
         let reason = filter.reason.map(SuppressionReason::as_str);
         let limit = i64::from(page.limit) + 1;
         let reader = self.readers.slow().await?;
         let values: super::sql::Values<'_> =
-            &[&account, &after, &reason, &filter.since_after, &filter.since_before, &limit];
+            &[&account, &after, &reason, &filter.since_after, &filter.since_before, &filter.openid, &limit];
         let rows = reader.rows(select, values).await?;
         let items = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::cut(items, page.limit, |last: &Suppression| last.openid.as_str().to_owned()))
     }
 
-    async fn lift(&self, account: &str, openid: &Openid) -> Result<Option<Suppression>, Error> {
+    async fn lift(&self, account: &str, openid: &Openid) -> Result<bool, Error> {
         self.writer.run(Lift { account: account.to_owned(), openid: openid.clone() }).await
     }
 
@@ -131,17 +131,15 @@ struct Lift {
 
 #[async_trait]
 impl Command for Lift {
-    type Answer = Option<Suppression>;
+    type Answer = bool;
 
     fn keys(&self) -> Vec<LockKey> {
         vec![LockKey::user(&self.account, self.openid.as_str())]
     }
 
-    async fn run(&self, unit: &Unit<'_>) -> Result<Option<Suppression>, Error> {
-        let delete = "DELETE FROM suppressions WHERE account = $1 AND openid = $2
-             RETURNING account, openid, reason, errmsg, since";
-        let row = unit.row(delete, &[&self.account, &self.openid]).await?;
-        row.as_ref().map(read).transpose()
+    async fn run(&self, unit: &Unit<'_>) -> Result<bool, Error> {
+        let delete = "DELETE FROM suppressions WHERE account = $1 AND openid = $2";
+        Ok(unit.execute(delete, &[&self.account, &self.openid]).await? > 0)
     }
 }
 

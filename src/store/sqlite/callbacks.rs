@@ -29,7 +29,13 @@ fn record(unit: &mut Unit<'_>, callback: &NewCallback) -> Result<Recorded, Error
     if let Some(seen) = &callback.user {
         users::see(unit, &callback.account, seen, callback.received_at)?;
         if seen.subscribed == Some(true) {
-            suppressions::heed(unit, &callback.account, seen.openid.as_str(), Some(Told::IsReached), callback.received_at)?;
+            suppressions::heed(
+                unit,
+                &callback.account,
+                seen.openid.as_str(),
+                Some(Told::IsReached),
+                callback.received_at,
+            )?;
         }
         reach(Point::CallbackWritten);
     }

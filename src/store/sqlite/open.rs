@@ -94,7 +94,8 @@ fn start(
     }
     let writer = Writer::start(conn, figures.clone(), suppressed.clone(), space, lock)?;
     let readers = Readers::new(path.to_owned());
-    Ok(Sqlite { writer, readers, figures, suppressed, boot: boot.to_string(), sealer }.into_stores())
+    Ok(Sqlite { writer, readers, figures, suppressed, turns: Arc::default(), boot: boot.to_string(), sealer }
+        .into_stores())
 }
 
 /// The connection of the serving process.

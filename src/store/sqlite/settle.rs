@@ -106,6 +106,7 @@ fn write(
     let (msgid, due_at, tries, busy) = match next {
         Next::Sent { msgid } => (msgid.as_deref(), None, None, None),
         Next::Queued { due_at, tries, busy_since, .. } => (None, Some(*due_at), Some(*tries), *busy_since),
+        Next::Scheduled { due_at, .. } => (None, Some(*due_at), None, None),
         _ => (None, None, None, None),
     };
     let mut lines = history::line(next.state(), now, reason(next))?;

@@ -37,10 +37,10 @@ impl Suppressions for Sqlite {
         page: PageRequest,
     ) -> Result<Page<Suppression>, Error> {
         let account = account.to_owned();
-        self.readers.read_within(PATIENCE, move |conn| list(conn, &account, filter, &page)).await
+        self.readers.read_within(PATIENCE, move |conn| list(conn, &account, &filter, &page)).await
     }
 
-    async fn lift(&self, account: &str, openid: &Openid) -> Result<Option<Suppression>, Error> {
+    async fn lift(&self, account: &str, openid: &Openid) -> Result<bool, Error> {
         let (account, openid) = (account.to_owned(), openid.clone());
         self.writer.run(move |unit| lift(unit, &account, &openid)).await
     }
@@ -72,7 +72,9 @@ pub(super) fn heed(
 ) -> Result<(), Error> {
     match told {
         Some(Told::Refuses { reason, errmsg }) => remember(unit, account, openid, reason, &errmsg, now),
-        Some(Told::IsReached) => forget(unit, account, openid, "DELETE FROM suppressions WHERE account = ?1 AND openid = ?2"),
+        Some(Told::IsReached) => {
+            forget(unit, account, openid, "DELETE FROM suppressions WHERE account = ?1 AND openid = ?2")
+        }
         Some(Told::IsTaken) => forget(
             unit,
             account,
@@ -111,12 +113,9 @@ fn forget(unit: &Unit<'_>, account: &str, openid: &str, delete: &str) -> Result<
     Ok(())
 }
 
-fn lift(unit: &Unit<'_>, account: &str, openid: &Openid) -> Result<Option<Suppression>, Error> {
-    let found = find(unit.tx, account, openid)?;
-    unit.tx
-        .prepare_cached("DELETE FROM suppressions WHERE account = ?1 AND openid = ?2")?
-        .execute(params![account, openid])?;
-    Ok(found)
+fn lift(unit: &Unit<'_>, account: &str, openid: &Openid) -> Result<bool, Error> {
+    let mut delete = unit.tx.prepare_cached("DELETE FROM suppressions WHERE account = ?1 AND openid = ?2")?;
+    Ok(delete.execute(params![account, openid])? > 0)
 }
 
 fn find(conn: &Connection, account: &str, openid: &Openid) -> Result<Option<Suppression>, Error> {
@@ -130,14 +129,14 @@ fn find(conn: &Connection, account: &str, openid: &Openid) -> Result<Option<Supp
 fn list(
     conn: &Connection,
     account: &str,
-    filter: SuppressionFilter,
+    filter: &SuppressionFilter,
     page: &PageRequest,
 ) -> Result<Page<Suppression>, Error> {
     let mut select = conn.prepare_cached(
         "SELECT account, openid, reason, errmsg, since FROM suppressions
          WHERE account = ?1 AND openid > ?2 AND (?3 IS NULL OR reason = ?3) AND (?4 IS NULL OR since >= ?4)
-            AND (?5 IS NULL OR since < ?5)
-         ORDER BY openid LIMIT ?6",
+            AND (?5 IS NULL OR since < ?5) AND (?6 IS NULL OR openid = ?6)
+         ORDER BY openid LIMIT ?7",
     )?;
     let mut rows = select.query(params![
         account,
@@ -145,6 +144,7 @@ fn list(
         filter.reason.map(SuppressionReason::as_str),
         filter.since_after,
         filter.since_before,
+        filter.openid,
         i64::from(page.limit) + 1,
     ])?;
     let mut items = Vec::new();

@@ -29,6 +29,7 @@ fn account(base_url: String, token_api: TokenApi) -> Account {
         on_unknown: crate::domain::state::OnUnknown::default(),
         templates: std::collections::BTreeMap::new(),
         replies: crate::domain::account::Replies::default(),
+        quiet: None,
     }
 }
 

@@ -3,6 +3,7 @@
 mod account_faults;
 mod doubt;
 mod nodes;
+mod quiet;
 mod recipients;
 mod restart;
 mod schedule;

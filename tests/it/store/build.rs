@@ -40,6 +40,7 @@ pub(crate) fn message(touser: &str, created_at: Timestamp) -> NewMessage {
         on_unknown: OnUnknown::Retry,
         created_at,
         send_at: None,
+        wait_reason: None,
         expires_at: created_at.plus(Duration::from_secs(3600)),
         metadata: None,
         retry_of: None,

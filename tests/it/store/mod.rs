@@ -19,5 +19,6 @@ mod postgres;
 mod queue;
 mod redis;
 mod restore;
+mod suppressions;
 mod tokens;
 mod users;

@@ -89,6 +89,7 @@ fn account(base_url: &str) -> Account {
         on_unknown: OnUnknown::default(),
         templates: std::collections::BTreeMap::new(),
         replies: Replies::default(),
+        quiet: None,
     }
 }
 

@@ -1,0 +1,1 @@
+-- Version 5 writes no rows of its own.
