@@ -205,7 +205,7 @@ impl Code {
                 text: "would_expire",
                 status: StatusCode::UNPROCESSABLE_ENTITY,
                 title: "The message would expire before it could be sent",
-                cause: "`expires_at` lies in the past, or before `send_at`.",
+                cause: "`expires_at` lies in the past, before `send_at`, or before the end of the account's quiet hours.",
                 cure: "Send a later `expires_at`, or none.",
                 retryable: false,
             },

@@ -64,7 +64,8 @@ impl Users {
     }
 }
 
-fn is_user_id(text: &str) -> bool {
+/// 1–128 characters, none of them a control character.
+pub(super) fn is_user_id(text: &str) -> bool {
     (1..=USER_ID_MAX_CHARS).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }
 

@@ -197,14 +197,13 @@ fn is_receipt_overdue(message: &Message, now: Timestamp) -> bool {
 }
 
 impl RehearsalView {
-    pub fn of(rehearsal: Rehearsal, mut warnings: Vec<Warning>) -> Result<Self, ApiError> {
-        warnings.extend(rehearsal.warnings);
+    pub fn of(rehearsal: Rehearsal) -> Result<Self, ApiError> {
         // The service made this text itself: if it is no JSON, the fault is ours.
         let wechat_body = RawValue::from_string(rehearsal.wechat_body).map_err(|_| ApiError::internal())?;
         Ok(Self {
             dry_run: true,
             wechat_body,
-            warnings,
+            warnings: rehearsal.warnings,
             limits: rehearsal.limits.iter().map(LimitView::of).collect(),
             token: rehearsal.token,
             send_at: rehearsal.send_at,
@@ -344,7 +343,7 @@ pub(super) mod tests {
             send_at: None,
             wait_reason: None,
         };
-        let text = serde_json::to_string(&RehearsalView::of(rehearsal, Vec::new()).unwrap()).unwrap();
+        let text = serde_json::to_string(&RehearsalView::of(rehearsal).unwrap()).unwrap();
         let expected =
             r#"{"dry_run":true,"wechat_body":{"touser":"o","n":12.30},"warnings":[],"limits":[],"token":"ready"}"#;
         assert_eq!(text, expected);

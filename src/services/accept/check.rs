@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::input::{FieldError, SendInput, Warning};
 use crate::domain::clock::Timestamp;
 use crate::domain::secret::Openid;
+use crate::services::users::is_user_id;
+use crate::wechat::keyword::{Misfit, misfit};
 
 /// WeChat's page names no maximum; longer ones are refused there with 40036.
 const TEMPLATE_ID_CHARS: usize = 128;
@@ -27,6 +29,15 @@ pub(super) fn openid(text: &str, errors: &mut Vec<FieldError>) -> Option<Openid>
         say(errors, "/touser", "invalid_openid", "an openid is 1–128 of A–Z, a–z, 0–9, _ and -".to_owned());
     }
     openid
+}
+
+/// Can anybody be bound to it?
+pub(super) fn user_id(text: &str, errors: &mut Vec<FieldError>) -> bool {
+    if !is_user_id(text) {
+        let detail = "a user id has 1–128 characters, none of them a control character".to_owned();
+        say(errors, "/user_id", "invalid_user_id", detail);
+    }
+    is_user_id(text)
 }
 
 /// Everything about the content.
@@ -77,7 +88,7 @@ fn keywords(input: &SendInput, errors: &mut Vec<FieldError>) {
         return;
     }
     for (name, keyword) in &input.data {
-        let path = format!("/data/{}", name.replace('~', "~0").replace('/', "~1"));
+        let path = pointer("/data", name);
         let is_name = (1..=KEYWORD_NAME_CHARS).contains(&name.len())
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if !is_name {
@@ -88,7 +99,11 @@ fn keywords(input: &SendInput, errors: &mut Vec<FieldError>) {
         if chars > KEYWORD_VALUE_CHARS {
             say(errors, &path, "too_long", format!("{chars} characters; at most {KEYWORD_VALUE_CHARS}"));
         }
-        if keyword.color.as_ref().is_some_and(|color| color.len() > COLOR_CHARS || !color.is_ascii()) {
+        if keyword
+            .color
+            .as_ref()
+            .is_some_and(|color| color.len() > COLOR_CHARS || !color.is_ascii() || has_control(color))
+        {
             say(errors, &format!("{path}/color"), "invalid_color", "a colour is #RRGGBB".to_owned());
         }
     }
@@ -138,25 +153,68 @@ pub(super) fn times(input: &SendInput, default_ttl: Duration, now: Timestamp) ->
     Ok(Times { send_at, expires_at })
 }
 
-/// What WeChat takes but no longer shows (announcement of 2023 on template messages).
+/// What WeChat takes but no longer shows (announcement of 2023 on template messages), what it will probably refuse, and what
+/// is changed on the way.
 pub(super) fn warnings(input: &SendInput) -> Vec<Warning> {
     let mut warnings = Vec::new();
     for (name, keyword) in &input.data {
-        let path = format!("/data/{name}");
-        if name == "first" || name == "remark" {
-            let detail = format!("WeChat has not shown `{name}` since May 2023");
-            warnings.push(Warning { path: path.clone(), code: "not_displayed", detail });
+        let path = pointer("/data", name);
+        for (code, detail) in about(name, &keyword.value) {
+            warnings.push(Warning { path: path.clone(), code, detail });
         }
-        if keyword.value.trim().is_empty() {
-            let detail = "WeChat refuses empty values in most templates (47003)".to_owned();
-            warnings.push(Warning { path: path.clone(), code: "empty_value", detail });
-        }
-        if keyword.color.is_some() {
-            let detail = "WeChat has ignored colours since May 2023".to_owned();
-            warnings.push(Warning { path: format!("{path}/color"), code: "not_displayed", detail });
+        if let Some(color) = &keyword.color {
+            let (code, detail) = if is_color(color) {
+                ("not_displayed", "WeChat has ignored colours since May 2023")
+            } else {
+                ("invalid_color", "a colour is #RRGGBB; WeChat has ignored them since May 2023")
+            };
+            warnings.push(Warning { path: format!("{path}/color"), code, detail: detail.to_owned() });
         }
     }
     warnings
+}
+
+/// What there is to say of a keyword's value.
+fn about(name: &str, value: &str) -> Vec<(&'static str, String)> {
+    let mut said = Vec::new();
+    if name == "first" || name == "remark" {
+        said.push(("not_displayed", format!("WeChat has not shown `{name}` since May 2023")));
+    }
+    if value.trim().is_empty() {
+        said.push(("empty_value", "WeChat refuses empty values in most templates (47003)".to_owned()));
+    }
+    let is_dropped = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    if value.contains(is_dropped) {
+        said.push(("control_characters", "control characters are left out: WeChat refuses their JSON form".to_owned()));
+    }
+    if value.contains(is_emoji) {
+        said.push(("emoji", "WeChat has shown emoji as a box since May 2023".to_owned()));
+    }
+    let kept: String = value.chars().filter(|c| !is_dropped(*c)).collect();
+    let kind = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    match misfit(name, &kept) {
+        Some(Misfit::TooLong { chars, most }) => {
+            said.push(("too_long", format!("{chars} characters; a `{kind}` has at most {most} (47003)")));
+        }
+        Some(Misfit::Form(expected)) => said.push(("keyword_type", format!("a `{kind}` is {expected} (47003)"))),
+        None => {}
+    }
+    said
+}
+
+/// `#RRGGBB`.
+fn is_color(text: &str) -> bool {
+    text.strip_prefix('#').is_some_and(|digits| digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// The planes of pictures; signs that are as old as print are none.
+fn is_emoji(c: char) -> bool {
+    matches!(c, '\u{1f000}'..='\u{1faff}')
+}
+
+/// The JSON pointer of a member with a name of the caller's own.
+fn pointer(parent: &str, name: &str) -> String {
+    format!("{parent}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 fn has_control(text: &str) -> bool {
@@ -210,6 +268,94 @@ mod tests {
                 "/metadata"
             ]
         );
+    }
+
+    #[test]
+    fn each_rule_refuses_what_breaks_it_and_nothing_else() {
+        let with = |change: &dyn Fn(&mut SendInput)| {
+            let mut input = valid();
+            change(&mut input);
+            codes(&input).into_iter().map(|(path, code)| format!("{path} {code}")).collect::<Vec<_>>()
+        };
+        let value = |text: &str| vec![("thing1".to_owned(), Keyword { value: text.to_owned(), color: None })];
+        let color =
+            |text: &str| vec![("thing1".to_owned(), Keyword { value: "x".to_owned(), color: Some(text.to_owned()) })];
+        let program =
+            |appid: &str, path: &str| Some(MiniProgram { appid: appid.to_owned(), pagepath: Some(path.to_owned()) });
+        let fine: [(&str, &dyn Fn(&mut SendInput)); 9] = [
+            ("as long as may be", &|i| i.data = value(&"字".repeat(KEYWORD_VALUE_CHARS))),
+            ("line breaks", &|i| i.data = value("a\nb\t\u{7}")),
+            ("a colour by name", &|i| i.data = color("red")),
+            ("https", &|i| i.url = Some("https://例子.测试/a?b=c#d".to_owned())),
+            ("http with a port", &|i| i.url = Some("http://10.0.0.1:81".to_owned())),
+            ("a long id", &|i| i.template_id = "x".repeat(TEMPLATE_ID_CHARS)),
+            ("a program", &|i| i.miniprogram = program("wx0123456789abcdef", "pages/index?foo=吧")),
+            ("metadata", &|i| i.metadata = vec![("k".to_owned(), "two\nlines".to_owned())]),
+            ("32", &|i| i.client_msg_id = Some("x".repeat(CLIENT_MSG_ID_CHARS))),
+        ];
+        for (name, change) in fine {
+            assert_eq!(with(change), Vec::<String>::new(), "{name}");
+        }
+        let wrong: [(&str, &dyn Fn(&mut SendInput)); 21] = [
+            ("/template_id invalid_template_id", &|i| i.template_id = String::new()),
+            ("/template_id invalid_template_id", &|i| i.template_id = "x".repeat(TEMPLATE_ID_CHARS + 1)),
+            ("/template_id invalid_template_id", &|i| i.template_id = "T\n".to_owned()),
+            ("/data empty", &|i| i.data.clear()),
+            ("/data too_many", &|i| i.data = vec![("a".to_owned(), Keyword::default()); KEYWORDS + 1]),
+            ("/data/thing1 too_long", &|i| i.data = value(&"字".repeat(KEYWORD_VALUE_CHARS + 1))),
+            ("/data/thing1.DATA invalid_keyword", &|i| i.data[0].0 = "thing1.DATA".to_owned()),
+            ("/data/ invalid_keyword", &|i| i.data[0].0 = String::new()),
+            ("/data/thing1/color invalid_color", &|i| i.data = color(&"f".repeat(COLOR_CHARS + 1))),
+            ("/data/thing1/color invalid_color", &|i| i.data = color("红")),
+            ("/data/thing1/color invalid_color", &|i| i.data = color("#17\n")),
+            ("/url invalid_url", &|i| i.url = Some(String::new())),
+            ("/url invalid_url", &|i| i.url = Some("shop.example/orders".to_owned())),
+            ("/url invalid_url", &|i| i.url = Some("ftp://shop.example".to_owned())),
+            ("/url invalid_url", &|i| i.url = Some("https://shop.example/a\u{0}b".to_owned())),
+            ("/url invalid_url", &|i| i.url = Some(format!("https://shop.example/{}", "x".repeat(URL_BYTES)))),
+            ("/miniprogram/appid invalid_appid", &|i| i.miniprogram = program("wx 1", "p")),
+            ("/miniprogram/pagepath invalid_pagepath", &|i| {
+                i.miniprogram = program("wx1", &"p".repeat(PAGEPATH_BYTES + 1))
+            }),
+            ("/client_msg_id invalid_client_msg_id", &|i| i.client_msg_id = Some("x".repeat(CLIENT_MSG_ID_CHARS + 1))),
+            ("/client_msg_id invalid_client_msg_id", &|i| i.client_msg_id = Some(String::new())),
+            ("/metadata too_long", &|i| i.metadata = vec![("k".to_owned(), "v".repeat(METADATA_BYTES))]),
+        ];
+        for (expected, change) in wrong {
+            assert_eq!(with(change), [expected]);
+        }
+        for (text, fits) in
+            [("customer-7", true), ("顾客", true), ("", false), ("a\nb", false), (&"x".repeat(129), false)]
+        {
+            assert_eq!(user_id(text, &mut Vec::new()), fits, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_wechat_may_not_take_as_it_is_meant_is_warned_of() {
+        let warned = |name: &str, value: &str, color: Option<&str>| {
+            let keyword = Keyword { value: value.to_owned(), color: color.map(str::to_owned) };
+            let input = SendInput { data: vec![(name.to_owned(), keyword)], ..valid() };
+            warnings(&input).into_iter().map(|warning| format!("{} {}", warning.path, warning.code)).collect::<Vec<_>>()
+        };
+        for (name, value, color, expected) in [
+            ("thing1", "茉莉花茶", None, &[][..]),
+            ("keyword1", "anything goes", None, &[]),
+            ("first", "Dear customer", None, &["/data/first not_displayed"]),
+            ("remark", " ", None, &["/data/remark not_displayed", "/data/remark empty_value"]),
+            ("thing1", "", None, &["/data/thing1 empty_value"]),
+            ("thing1", "二十个字以内二十个字以内二十个字以内二十", None, &[]),
+            ("thing1", "二十个字以内二十个字以内二十个字以内二十个", None, &["/data/thing1 too_long"]),
+            ("thing1", "a\nb", None, &["/data/thing1 keyword_type"]),
+            ("thing1", "a\u{7}b", None, &["/data/thing1 control_characters"]),
+            ("keyword1", "茶🍵", None, &["/data/keyword1 emoji"]),
+            ("number2", "12a", None, &["/data/number2 keyword_type"]),
+            ("phrase3", "ok", None, &["/data/phrase3 keyword_type"]),
+            ("thing1", "x", Some("#173177"), &["/data/thing1/color not_displayed"]),
+            ("thing1", "x", Some("red"), &["/data/thing1/color invalid_color"]),
+        ] {
+            assert_eq!(warned(name, value, color), expected, "{name} {value:?}");
+        }
     }
 
     #[test]

@@ -31,6 +31,10 @@ pub struct SendInput {
     pub on_limit: OnLimit,
     /// In the caller's order.
     pub metadata: Vec<(String, String)>,
+    /// A warning refuses it.
+    pub strict: bool,
+    /// What was noticed when it was read.
+    pub warnings: Vec<Warning>,
     /// `Idempotency-Key`; `client_msg_id` acts as one when it is missing.
     pub idempotency_key: Option<String>,
     /// SHA-256 of the request's meaning (canonical JSON), in hex.
@@ -105,6 +109,12 @@ pub struct FieldError {
     pub path: String,
     pub code: &'static str,
     pub detail: String,
+}
+
+impl From<Warning> for FieldError {
+    fn from(Warning { path, code, detail }: Warning) -> Self {
+        Self { path, code, detail }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

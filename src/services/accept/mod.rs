@@ -354,7 +354,11 @@ impl Accept {
         };
         match (openid, times) {
             (Some(touser), Some(times)) if errors.is_empty() => {
-                let warnings = check::warnings(&input);
+                let mut warnings = input.warnings.clone();
+                warnings.extend(check::warnings(&input));
+                if input.strict && !warnings.is_empty() {
+                    return Err(AcceptError::Invalid(warnings.into_iter().map(FieldError::from).collect()));
+                }
                 let content = content_hash(&input, &template_id);
                 let message = new_message(caller, &account, input, touser, template_id, times, now);
                 Ok(Checked { message, content, warnings })
@@ -399,6 +403,9 @@ impl Accept {
         match (&input.touser, &input.user_id) {
             (Some(text), None) => Ok(check::openid(text, errors)),
             (None, Some(user_id)) => {
+                if !check::user_id(user_id, errors) {
+                    return Ok(None);
+                }
                 let user = self.users.by_user_id(&account.name, user_id).await?;
                 let unknown = || AcceptError::UnknownUser {
                     detail: format!("no user of account {} is bound to this user_id", account.name),
