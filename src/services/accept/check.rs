@@ -31,13 +31,14 @@ pub(super) fn openid(text: &str, errors: &mut Vec<FieldError>) -> Option<Openid>
     openid
 }
 
-/// Can anybody be bound to it?
+/// Can anybody be bound to it? Nobody is to an empty one, which is not known then.
 pub(super) fn user_id(text: &str, errors: &mut Vec<FieldError>) -> bool {
-    if !is_user_id(text) {
+    let fits = text.is_empty() || is_user_id(text);
+    if !fits {
         let detail = "a user id has 1–128 characters, none of them a control character".to_owned();
         say(errors, "/user_id", "invalid_user_id", detail);
     }
-    is_user_id(text)
+    fits
 }
 
 /// Everything about the content.
@@ -230,6 +231,8 @@ mod tests {
     use super::super::input::{Keyword, MiniProgram};
     use super::*;
 
+    type Change<'a> = &'a dyn Fn(&mut SendInput);
+
     fn valid() -> SendInput {
         SendInput {
             template_id: "TPL".to_owned(),
@@ -282,7 +285,7 @@ mod tests {
             |text: &str| vec![("thing1".to_owned(), Keyword { value: "x".to_owned(), color: Some(text.to_owned()) })];
         let program =
             |appid: &str, path: &str| Some(MiniProgram { appid: appid.to_owned(), pagepath: Some(path.to_owned()) });
-        let fine: [(&str, &dyn Fn(&mut SendInput)); 9] = [
+        let fine: [(&str, Change<'_>); 9] = [
             ("as long as may be", &|i| i.data = value(&"字".repeat(KEYWORD_VALUE_CHARS))),
             ("line breaks", &|i| i.data = value("a\nb\t\u{7}")),
             ("a colour by name", &|i| i.data = color("red")),
@@ -296,7 +299,7 @@ mod tests {
         for (name, change) in fine {
             assert_eq!(with(change), Vec::<String>::new(), "{name}");
         }
-        let wrong: [(&str, &dyn Fn(&mut SendInput)); 21] = [
+        let wrong: [(&str, Change<'_>); 21] = [
             ("/template_id invalid_template_id", &|i| i.template_id = String::new()),
             ("/template_id invalid_template_id", &|i| i.template_id = "x".repeat(TEMPLATE_ID_CHARS + 1)),
             ("/template_id invalid_template_id", &|i| i.template_id = "T\n".to_owned()),
@@ -325,7 +328,7 @@ mod tests {
             assert_eq!(with(change), [expected]);
         }
         for (text, fits) in
-            [("customer-7", true), ("顾客", true), ("", false), ("a\nb", false), (&"x".repeat(129), false)]
+            [("customer-7", true), ("顾客", true), ("", true), ("a\nb", false), (&"x".repeat(129), false)]
         {
             assert_eq!(user_id(text, &mut Vec::new()), fits, "{text:?}");
         }
