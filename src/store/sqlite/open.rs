@@ -163,5 +163,7 @@ fn connect(path: &Path) -> Result<Connection, Error> {
     }
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "foreign_keys", true)?;
+    // What a statement may have to take back: a file for each batch costs more than its few pages of memory.
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(conn)
 }
