@@ -17,7 +17,7 @@ use crate::services::accounts::Accounts;
 use crate::services::breaker::{Breakers, Permit};
 use crate::services::outcomes::{Outcomes, Progress};
 use crate::services::tokens::{TokenError, Tokens};
-use crate::services::verdict::{RetryRules, Situation, Verdict, past_window};
+use crate::services::verdict::{RetryRules, Situation, Verdict};
 use crate::store::{self, OpenAccount};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::wechat::{CallError, WechatClient, errcode_label};
@@ -195,23 +195,9 @@ impl Dispatch {
         Call { started_at, took, reply }
     }
 
-    /// Expired, or the lease has too little left for a whole call: then it is given back, nothing sent.
+    /// Before each call: what must not begin any more ends here.
     fn too_late(&self, trip: &Trip) -> Option<Next> {
-        let now = self.clock.now();
-        if now >= trip.lease.expires_at {
-            let reason = "expired".to_owned();
-            return Some(match trip.lease.doubtful_since {
-                Some(_) => Next::Unknown { reason },
-                None => Next::Expired { reason },
-            });
-        }
-        if let Some(stop) = past_window(&trip.lease, now) {
-            return Some(stop);
-        }
-        if now.plus(self.call_limit + LEASE_MARGIN) > trip.lease.until {
-            return Some(self.rules.wait(self.situation(trip, now), now, "lease_too_short".to_owned()));
-        }
-        None
+        self.rules.too_late(self.situation(trip, self.clock.now()), self.call_limit + LEASE_MARGIN)
     }
 
     fn without_token(&self, trip: &mut Trip, account: &Account, error: &TokenError, audience: Audience) -> Next {

@@ -18,6 +18,8 @@ use crate::wechat::errcode::{self, Class};
 
 /// Ten minutes less a margin for clocks and for the way.
 pub const REPEAT_WINDOW: Duration = Duration::from_secs(9 * 60);
+/// How much of that margin is for the way. What may be longer under way, because `wechat.timeout` is long, is begun earlier.
+const WAY: Duration = Duration::from_secs(30);
 /// The minute quotas of WeChat start anew within it.
 const THROTTLE_PAUSE: Duration = Duration::from_secs(60);
 /// How far the back-off grows for what never left.
@@ -98,12 +100,31 @@ impl RetryRules {
             Class::PermanentRecipient => refuse("recipient_refused", at),
             Class::PermanentRequest => refuse("message_refused", at),
             Class::PermanentAccount => refuse("account_refused", at),
+            // It may mean anything, also that the message was shown.
             Class::Unknown if at.lease.tries == 0 => settle(
                 AttemptOutcome::Busy,
-                self.queue(at, self.backoff.delay(1, at.jitter), format!("errcode_{code}")),
+                self.queue(at, self.backoff.delay(1, at.jitter), format!("errcode_{code}"), busy_since(at)),
             ),
             Class::Unknown => settle(AttemptOutcome::Refused, give_up(at, format!("errcode_{code}"))),
         }
+    }
+
+    /// Why an attempt must not begin now. `call_room`: how long it may take. A lease that has less left is given back, nothing
+    /// sent.
+    pub fn too_late(&self, at: Situation<'_>, call_room: Duration) -> Option<Next> {
+        if at.now >= at.lease.expires_at {
+            let reason = "expired".to_owned();
+            return Some(match at.lease.doubtful_since {
+                Some(_) => Next::Unknown { reason },
+                None => Next::Expired { reason },
+            });
+        }
+        // Its request may reach WeChat as late as the call may end.
+        if let Some(stop) = past_window(at.lease, at.now.plus(call_room.saturating_sub(WAY))) {
+            return Some(stop);
+        }
+        let ends_early = at.now.plus(call_room) > at.lease.until;
+        ends_early.then(|| self.wait(at, at.now, "lease_too_short".to_owned()))
     }
 
     /// No token, no connection, an open breaker: nothing left, so it does not count and may go on until the message expires.
@@ -151,16 +172,11 @@ impl RetryRules {
     /// field reports), so it too is repeated only inside the window. When the tries are used up the answer stands: `failed`.
     fn after_busy(&self, code: i64, at: Situation<'_>) -> Next {
         let reason = format!("busy_{code}");
-        let since = at.lease.busy_since.unwrap_or(at.started_at);
         let tries = at.lease.tries.saturating_add(1);
-        let due_at = at.now.plus(self.backoff.delay(tries, at.jitter));
         if tries >= self.max_attempts {
             return give_up(at, reason);
         }
-        if let Some(stop) = past_window(at.lease, due_at) {
-            return stop;
-        }
-        Next::Queued { due_at, reason, tries, doubtful_since: at.lease.doubtful_since, busy_since: Some(since) }
+        self.queue(at, self.backoff.delay(tries, at.jitter), reason, busy_since(at))
     }
 
     fn again_or(&self, at: Situation<'_>, reason: &str, pause: Duration, otherwise: Next) -> Next {
@@ -172,11 +188,11 @@ impl RetryRules {
                 otherwise
             };
         }
-        self.queue(at, pause.mul_f64(1.0 + 0.2 * at.jitter), reason.to_owned())
+        self.queue(at, pause.mul_f64(1.0 + 0.2 * at.jitter), reason.to_owned(), at.lease.busy_since)
     }
 
     /// Again after `pause`, counted as a try.
-    fn queue(&self, at: Situation<'_>, pause: Duration, reason: String) -> Next {
+    fn queue(&self, at: Situation<'_>, pause: Duration, reason: String, busy_since: Option<Timestamp>) -> Next {
         let due_at = at.now.plus(pause);
         if let Some(stop) = past_window(at.lease, due_at) {
             return stop;
@@ -186,9 +202,14 @@ impl RetryRules {
             reason,
             tries: at.lease.tries.saturating_add(1),
             doubtful_since: at.lease.doubtful_since,
-            busy_since: at.lease.busy_since,
+            busy_since,
         }
     }
+}
+
+/// When the first attempt began that WeChat did not take, and may have shown all the same.
+fn busy_since(at: Situation<'_>) -> Option<Timestamp> {
+    Some(at.lease.busy_since.unwrap_or(at.started_at))
 }
 
 /// A message that WeChat may have must not be tried (again) at `due_at`, when WeChat will have forgotten its

@@ -122,9 +122,37 @@ fn a_duplicate_is_success_only_in_answer_to_our_own_repeat() {
 }
 
 #[test]
+fn a_repeat_is_begun_so_early_that_also_a_long_call_is_over_before_wechat_forgets() {
+    let mut lease = lease();
+    lease.doubtful_since = Some(NOW.minus(Duration::from_secs(5 * 60)));
+    lease.until = NOW.plus(Duration::from_secs(3600));
+    for (seconds, begins) in [(12, true), (200, true), (260, true), (275, false), (302, false)] {
+        let late = RULES.too_late(situation(&lease), Duration::from_secs(seconds));
+        assert_eq!(late.is_none(), begins, "a call of {seconds} s: {late:?}");
+        assert!(begins || matches!(late, Some(Next::Unknown { .. })));
+    }
+    lease.doubtful_since = None;
+    assert_eq!(RULES.too_late(situation(&lease), Duration::from_secs(302)), None, "no repeat");
+}
+
+#[test]
+fn an_attempt_is_not_begun_past_the_end_of_the_message_or_of_the_lease() {
+    let mut lease = lease();
+    let late = |lease: &Lease| RULES.too_late(situation(lease), Duration::from_secs(12));
+    assert_eq!(late(&lease), None);
+    lease.until = NOW.plus(Duration::from_secs(11));
+    assert!(matches!(late(&lease), Some(Next::Queued { due_at: NOW, tries: 0, .. })));
+    lease.expires_at = NOW;
+    assert_eq!(late(&lease), Some(Next::Expired { reason: "expired".to_owned() }));
+    lease.doubtful_since = Some(NOW);
+    assert_eq!(late(&lease), Some(Next::Unknown { reason: "expired".to_owned() }));
+}
+
+#[test]
 fn an_unknown_code_is_tried_once_more() {
     let mut lease = lease();
-    assert!(matches!(next_of(&answer(987_654), &lease), Next::Queued { tries: 1, .. }));
+    let next = next_of(&answer(987_654), &lease);
+    assert!(matches!(next, Next::Queued { tries: 1, busy_since: Some(NOW), .. }), "it may mean anything: {next:?}");
     lease.tries = 1;
     assert!(matches!(next_of(&answer(987_654), &lease), Next::Failed { .. }));
 }
