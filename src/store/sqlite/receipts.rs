@@ -27,6 +27,9 @@ const RECEIPT_DUE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Word for word the condition of `messages_doubt`.
 const IN_DOUBT: &str = "doubtful_since IS NOT NULL AND state IN ('queued', 'unknown', 'sent')";
 
+/// It is believed that WeChat has not shown it. Word for word the condition of `messages_rivals`.
+const BELIEVED: &str = "(busy_since IS NOT NULL OR (state = 'failed' AND doubtful_since IS NOT NULL))";
+
 /// What a final receipt makes of a message.
 pub(super) struct Verdict {
     pub(super) state: State,
@@ -72,7 +75,8 @@ pub(super) fn meant_for(
         return Ok(None);
     }
     let others = in_doubt(unit, account, touser, since.minus(RECEIPT_DUE))?;
-    let alone = others.iter().all(|other| other.id == message_id) && !is_sending(unit, account, touser, message_id)?;
+    let alone = others.iter().all(|other| other.id == message_id)
+        && !has_rival(unit, account, touser, message_id, since.minus(RECEIPT_DUE))?;
     Ok(alone.then_some(kept))
 }
 
@@ -136,10 +140,10 @@ fn by_msgid(unit: &Unit<'_>, account: &str, receipt: &Receipt) -> Result<Option<
 }
 
 fn alone_in_doubt(unit: &Unit<'_>, callback: &NewCallback, receipt: &Receipt) -> Result<Option<Standing>, Error> {
-    let openid = receipt.openid.as_str();
-    let mut doubtful = in_doubt(unit, &callback.account, openid, callback.received_at.minus(RECEIPT_DUE))?;
+    let (openid, since) = (receipt.openid.as_str(), callback.received_at.minus(RECEIPT_DUE));
+    let mut doubtful = in_doubt(unit, &callback.account, openid, since)?;
     let (Some(message), true) = (doubtful.pop(), doubtful.is_empty()) else { return Ok(None) };
-    let rival = is_sending(unit, &callback.account, openid, message.id)?;
+    let rival = has_rival(unit, &callback.account, openid, message.id, since)?;
     Ok((!rival).then_some(message))
 }
 
@@ -155,13 +159,24 @@ fn in_doubt(unit: &Unit<'_>, account: &str, touser: &str, since: Timestamp) -> R
     Ok(found)
 }
 
-/// Is another message of this user on its way? The index holds only what is being sent at this moment.
-fn is_sending(unit: &Unit<'_>, account: &str, touser: &str, but: MessageId) -> Result<bool, Error> {
-    let mut select = unit.tx.prepare_cached(
+/// May another message of this user be meant, although it is in no doubt? One is on its way; WeChat answered one with "busy" and
+/// showed it all the same; or an operator has ended one as `failed` and was wrong.
+fn has_rival(unit: &Unit<'_>, account: &str, touser: &str, but: MessageId, since: Timestamp) -> Result<bool, Error> {
+    // The index holds only what is being sent at this moment.
+    let mut sending = unit.tx.prepare_cached(
         "SELECT 1 FROM messages INDEXED BY messages_lease
          WHERE state = 'sending' AND account = ?1 AND touser = ?2 AND id <> ?3",
     )?;
-    Ok(select.exists(params![account, touser, but])?)
+    if sending.exists(params![account, touser, but])? {
+        return Ok(true);
+    }
+    let mut believed = unit.tx.prepare_cached(&format!(
+        "SELECT 1 FROM messages INDEXED BY messages_rivals
+         WHERE account = ?1 AND touser = ?2 AND {BELIEVED} AND id <> ?3
+            AND state NOT IN ('delivered', 'undelivered')
+            AND (busy_since >= ?4 OR (state = 'failed' AND doubtful_since >= ?4))",
+    ))?;
+    Ok(believed.exists(params![account, touser, but, since])?)
 }
 
 fn keep(

@@ -81,8 +81,8 @@ async fn a_file_of_a_newer_version_is_refused() {
 async fn migrate_tells_the_versions_and_does_nothing_twice() {
     let folder = tempfile::tempdir().unwrap();
     let config = StoreConfig::Sqlite(SqliteConfig { path: folder.path().join("wxgate.db") });
-    assert_eq!(open::migrate(&config).await.unwrap(), (0, 2));
-    assert_eq!(open::migrate(&config).await.unwrap(), (2, 2));
+    assert_eq!(open::migrate(&config).await.unwrap(), (0, 3));
+    assert_eq!(open::migrate(&config).await.unwrap(), (3, 3));
     open_again(&config).await.unwrap();
 }
 
@@ -151,9 +151,12 @@ async fn a_poisonous_command_in_a_full_batch_hurts_only_its_caller() {
 async fn rows_of_every_shipped_version_are_read_after_the_migrations() {
     let first = include_str!("../../../migrations/sqlite/0001_first.sql");
     let second = include_str!("../../../migrations/sqlite/0002_batches.sql");
+    let third = include_str!("../../../migrations/sqlite/0003_rivals.sql");
+    let both = [include_str!("samples/0001.sql"), include_str!("samples/0002.sql")].join(";");
     let steps = [
         (first.to_owned(), include_str!("samples/0001.sql").to_owned()),
-        (first.to_owned() + second, [include_str!("samples/0001.sql"), include_str!("samples/0002.sql")].join(";")),
+        (first.to_owned() + second, both.clone()),
+        ([first, second, third].concat(), both),
     ];
     for (number, (schema, rows)) in steps.into_iter().enumerate() {
         let folder = tempfile::tempdir().unwrap();

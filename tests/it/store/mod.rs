@@ -14,5 +14,6 @@ mod messages;
 mod outbox;
 mod queue;
 mod redis;
+mod rivals;
 mod tokens;
 mod users;
