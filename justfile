@@ -15,12 +15,16 @@ run config="config/example.toml":
 # Format, lints, documentation: whatever is wrong fails.
 check:
     cargo fmt --check
-    cargo clippy --all-targets --locked -- -D warnings
+    cargo clippy --all-targets --all-features --locked -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 
 # All tests.
 test *args:
     scripts/test {{args}}
+
+# Kills the program at every point, so many times, and counts (docs/reliability.md).
+crash iterations="100":
+    scripts/crash --iterations {{iterations}}
 
 # Every command in README and docs, against a gateway in dev mode.
 docs:

@@ -17,12 +17,14 @@ use crate::domain::clock::Clock;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
 use crate::domain::secret::Secret;
+use crate::failpoint::{Point, reach};
 use crate::http::{self, HttpState};
 use crate::services::accept::{Accept, Turns};
 use crate::services::access::{Access, KeyRequest};
 use crate::services::accounts::Accounts;
 use crate::services::batches::Batches;
-use crate::services::breaker::Breakers;
+use crate::services::breaker::{BreakerRules, Breakers};
+use crate::services::clock_watch::ClockWatch;
 use crate::services::dispatch::{Dispatch, Running};
 use crate::services::health::Health;
 use crate::services::limits::Limits;
@@ -35,11 +37,12 @@ use crate::services::tokens::{TokenDoors, Tokens};
 use crate::services::users::Users;
 use crate::services::verdict::RetryRules;
 use crate::services::verify::Verify;
+use crate::store::redis::Link;
 use crate::store::{self, Stores};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream;
 use crate::upstream::wechat::WechatClient;
-use crate::worker::{Timer, Worker};
+use crate::worker::{Listener, Timer, Worker};
 
 /// One gateway, ready to serve.
 pub struct App {
@@ -48,6 +51,7 @@ pub struct App {
     state: HttpState,
     worker: Worker,
     timer: Timer,
+    listener: Listener,
     access: Access,
     metrics: Metrics,
     slots: Slots,
@@ -68,7 +72,9 @@ impl App {
         let boot = BootId::generate(clock.now());
         let sealer = Sealer::new(config.secrets.open().context("the key that seals secrets")?.0);
         let stores = store::open::open(&config.store, boot, sealer.clone()).await?;
-        let shared = config.redis.as_ref().map(|redis| store::open::share_tokens(redis, sealer)).transpose()?;
+        reach(Point::StartOpened);
+        let redis = config.redis.as_ref().map(Link::new).transpose()?;
+        let shared = redis.as_ref().map(|redis| store::open::share_tokens(redis, sealer));
         let client = WechatClient::new(upstream::http::client(&config.wechat)?);
         let metrics = Metrics::new();
         metrics.started(clock.now());
@@ -76,7 +82,7 @@ impl App {
         let doors = TokenDoors {
             client: client.clone(),
             kept: stores.tokens.clone(),
-            shared: shared.clone(),
+            shared,
             call_limit: config.wechat.timeout,
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -93,7 +99,11 @@ impl App {
             accounts: accounts.clone(),
             tokens: tokens.clone(),
             client,
-            breakers: Breakers::new(config.queue.breaker_failures, config.queue.breaker_open),
+            breakers: Breakers::new(BreakerRules {
+                failures_to_shut: config.queue.breaker_failures,
+                pause: config.queue.breaker_open,
+                full: config.queue.concurrency,
+            }),
             outcomes: outcomes.clone(),
             running: running.clone(),
             rules: RetryRules { backoff: config.queue.backoff, max_attempts: config.queue.max_attempts },
@@ -124,6 +134,7 @@ impl App {
             slots: slots.clone(),
             tasks: tasks.clone(),
             clock: clock.clone(),
+            watch: ClockWatch::new(stores.queue.clone(), outcomes.clone(), clock.clone()),
             hold: config.queue.lease,
             turns: Arc::default(),
         };
@@ -140,6 +151,12 @@ impl App {
             slots: slots.clone(),
             clock: clock.clone(),
         };
+        let listener = Listener {
+            queue: stores.queue.clone(),
+            messages: stores.messages.clone(),
+            outcomes: outcomes.clone(),
+            slots: slots.clone(),
+        };
         let timer = Timer { tokens: tokens.clone(), sweep, access: access.clone(), limits, clock: clock.clone() };
         let reports = Reports {
             messages: stores.messages.clone(),
@@ -150,7 +167,7 @@ impl App {
         let batches = Batches { batches: stores.batches.clone(), accept: accept.clone(), clock: clock.clone() };
         let receive = Receive { inbox: stores.inbox.clone(), outcomes, clock: clock.clone(), metrics: metrics.clone() };
         let verify = Verify { accounts: accounts.clone(), clock: clock.clone(), freshness: config.callback.freshness };
-        let health = Health::new(stores.counts.clone(), shared, tokens.clone(), accounts.clone(), clock.clone());
+        let health = Health::new(stores.counts.clone(), redis, tokens.clone(), accounts.clone(), clock.clone());
         let users = Users::new(stores.users.clone(), accounts, clock.clone());
         let state = HttpState {
             access: access.clone(),
@@ -169,7 +186,7 @@ impl App {
             callback: Arc::new(config.callback),
         };
         let server = config.server;
-        Ok(Self { server, stores, state, worker, timer, access, metrics, slots, tasks, stopping })
+        Ok(Self { server, stores, state, worker, timer, listener, access, metrics, slots, tasks, stopping })
     }
 
     /// An admin key, made and stored now, when no key that works exists yet.
@@ -192,6 +209,10 @@ impl App {
         &self.access
     }
 
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// The HTTP face alone.
     pub fn router(&self) -> Router {
         http::router(self.state.clone())
@@ -205,6 +226,11 @@ impl App {
     /// The clock's work, for those who tick it themselves.
     pub fn timer(&self) -> &Timer {
         &self.timer
+    }
+
+    /// What other nodes have done, for those who step it themselves.
+    pub fn listener(&self) -> &Listener {
+        &self.listener
     }
 
     pub fn stores(&self) -> &Stores {
@@ -226,6 +252,8 @@ impl App {
         let failed = CancellationToken::new();
         let (timer, worker) = (self.timer.clone(), self.worker.clone());
         watch_over(&beside, "the timer", timer.run(stop.soft.clone()), &stop, &failed);
+        let others = self.listener.clone().run(stop.soft.clone());
+        watch_over(&beside, "the listener to other nodes", others, &stop, &failed);
         watch_over(&beside, "the worker", worker.run(stop.soft.clone()), &stop, &failed);
         tokio::spawn(keep_the_grace(stop.clone(), self.stopping.clone(), self.server.shutdown_grace));
         if let Some(listener) = metrics_listener {
@@ -249,6 +277,7 @@ impl App {
 
     /// Attempts end and are settled; what does not end in time stays leased and is taken back at the next start.
     async fn drain(self, stop: &Stop, beside: TaskTracker) {
+        reach(Point::DrainBegun);
         beside.close();
         self.tasks.close();
         let ended = async {
@@ -262,7 +291,9 @@ impl App {
                 tracing::warn!("stopped before every attempt had ended: what is left is taken back at the next start");
             }
         }
+        reach(Point::DrainEnded);
         self.stores.close().await;
+        reach(Point::DrainClosed);
     }
 }
 

@@ -7,6 +7,7 @@
 //! | 1 | [`wechat`] | WeChat's protocol: bytes ⇄ values |
 //! | 1 | [`domain`] | messages, states, keys, time: values and rules |
 //! | 1 | [`config`] | configuration: raw → checked |
+//! | 1 | [`failpoint`] | where tests make the process die; empty in every build that is shipped |
 //! | 2 | [`store`] | what is kept, behind doors |
 //! | 2 | [`upstream`] | calls to WeChat |
 //! | 2 | [`telemetry`] | logs and metrics |
@@ -19,6 +20,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod failpoint;
 pub mod http;
 pub mod sandbox;
 pub mod services;

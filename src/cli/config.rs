@@ -6,7 +6,6 @@ use clap::{Args, Subcommand};
 
 use super::exit::Failure;
 use super::out::{complain, say};
-use crate::config::store::StoreConfig;
 use crate::config::{Config, DEFAULT};
 
 /// Check the configuration, or show what is in force
@@ -48,11 +47,10 @@ fn check(config: &Config) -> std::io::Result<()> {
 
 /// "2 accounts, 1 client, listening on …, storing in …"
 pub(super) fn summary(config: &Config) -> String {
-    let StoreConfig::Sqlite(store) = &config.store;
     let mut clients: Vec<&str> = config.clients.iter().map(|key| key.id.as_str()).collect();
     clients.dedup();
     let (accounts, clients) = (count(config.accounts.len(), "account"), count(clients.len(), "client"));
-    format!("{accounts}, {clients}; listen on {}, store in {}", config.server.listen, store.path.display())
+    format!("{accounts}, {clients}; listen on {}, store in {}", config.server.listen, config.store.place())
 }
 
 fn count(number: usize, what: &str) -> String {

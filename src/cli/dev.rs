@@ -67,9 +67,10 @@ impl Dev {
         let sandbox = bind(self.sandbox_listen, SANDBOX.into(), "--sandbox-listen", "sandbox").await?;
         let setup = Setup::new(gateway.local_addr()?, sandbox.local_addr()?);
         let config = setup.config(&folder)?;
-        let _logs = logging::init(&config.telemetry)?;
+        let logs = logging::init(&config.telemetry)?;
 
         let app = App::build(config, Arc::new(SystemClock)).await?;
+        logs.count_dropped_in(app.metrics().log_lines_dropped());
         let model = Sandbox::new(SandboxConfig::demo(Some(setup.callback_target())), Arc::new(SystemClock));
         let end_of_sandbox = CancellationToken::new();
         let served = AbortOnDropHandle::new(tokio::spawn(model.serve(sandbox, end_of_sandbox.clone())));

@@ -15,7 +15,7 @@ use super::exit::Failure;
 use super::out::say;
 use crate::config::{Config, ConfigErrors};
 
-/// Check the whole setting: configuration, disk, clock, WeChat, tokens, callback URL, Redis
+/// Check the whole setting: configuration, store, clock, WeChat, tokens, callback URL, Redis
 ///
 /// Fetches a token for each account that uses stable tokens (this disturbs nobody) and changes nothing else. Run it on
 /// the machine, and as the user, that will run the gateway. Exit code 1 when something fails, 2 when the configuration
@@ -50,8 +50,8 @@ impl Doctor {
             }
         };
         report.add_all(checks::of_config(&config))?;
-        report.begin("disk")?;
-        report.add(checks::disk(&config.store))?;
+        report.begin(checks::storage_name(&config.store))?;
+        report.add(checks::storage(&config.store).await)?;
         network::check(&config, &mut report).await?;
         report.end()?;
         match report.findings.iter().any(|finding| finding.status == Status::Failed) {

@@ -4,12 +4,14 @@ mod config;
 mod dev;
 mod doctor;
 mod exit;
+mod handles;
 mod healthcheck;
 mod key;
 mod listen;
 mod migrate;
 mod openapi;
 mod out;
+mod restore_check;
 mod sandbox;
 mod send;
 mod serve;
@@ -24,6 +26,7 @@ use clap::{Parser, Subcommand};
 
 use self::exit::Failure;
 use crate::config::Config;
+use crate::failpoint;
 
 const ABOUT: &str = "wxgate is one program between your systems and WeChat: they POST JSON to it, it sends template \
 messages, takes the callbacks, and alone holds the AppSecret and the access_token.";
@@ -57,12 +60,16 @@ enum Command {
     Config(config::ConfigCommand),
     Doctor(doctor::Doctor),
     Migrate(migrate::Migrate),
+    RestoreCheck(restore_check::RestoreCheck),
     Healthcheck(healthcheck::Healthcheck),
     Openapi(openapi::Openapi),
 }
 
 /// Parses the command line, runs the command and says how it ended: 0, 1 runtime, 2 usage or configuration.
 pub fn main() -> ExitCode {
+    if let Err(problem) = failpoint::arm_from_environment() {
+        return exit::report(Err(Failure::Usage(problem)));
+    }
     match Cli::try_parse() {
         Ok(cli) => exit::report(run(cli)),
         Err(error) => {
@@ -83,6 +90,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Key(command) => block_on(command.run(load(file)?)),
         Command::Config(command) => command.run(file),
         Command::Doctor(command) => block_on(command.run(load(file))),
+        Command::RestoreCheck(command) => block_on(command.run(load(file)?)),
         Command::Migrate(command) => block_on(command.run(load(file)?)),
         Command::Healthcheck(command) => block_on(command.run(file)),
         Command::Openapi(command) => command.run(),

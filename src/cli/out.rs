@@ -2,6 +2,11 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+/// How long a line on standard error may take.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One line on standard output.
 pub(super) fn say(line: impl Display) -> io::Result<()> {
@@ -9,9 +14,18 @@ pub(super) fn say(line: impl Display) -> io::Result<()> {
     forgive(writeln!(out, "{line}").and_then(|()| out.flush()))
 }
 
-/// One line on standard error. Nobody could be told if that failed.
+/// One line on standard error. Nobody could be told if that failed; and a pipe that nobody reads must not hold up the end
+/// of the process, so it is waited for a moment only.
 pub(super) fn complain(line: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let line = line.to_string();
+    let (done, written) = sync_channel(1);
+    let writer = std::thread::Builder::new().spawn(move || {
+        let _ = writeln!(io::stderr().lock(), "{line}");
+        let _ = done.try_send(());
+    });
+    if writer.is_ok() {
+        let _ = written.recv_timeout(PATIENCE);
+    }
 }
 
 fn forgive(result: io::Result<()>) -> io::Result<()> {

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::exit::Failure;
 use super::out::say;
-use super::{listen, signals};
+use super::{handles, listen, signals};
 use crate::app::App;
 use crate::config::Config;
 use crate::domain::clock::SystemClock;
@@ -16,7 +16,7 @@ use crate::telemetry::logging;
 /// Serve: the API, the callbacks of WeChat, the queue
 ///
 /// Runs until SIGTERM or SIGINT (Ctrl-C), then finishes what is under way for at most server.shutdown_grace; a second
-/// signal ends it at once. Logs go to standard error. Without any key the gateway makes an admin key on its first start
+/// signal ends it at once; the exit code is 0 either way, because nothing is lost. Logs go to standard error. Without any key the gateway makes an admin key on its first start
 /// and prints it once; beyond loopback it does not start without one.
 #[derive(Args)]
 #[command(after_help = "Example:\n  wxgate serve --config /etc/wxgate.toml\n  \
@@ -24,17 +24,19 @@ use crate::telemetry::logging;
 pub(super) struct Serve {}
 
 impl Serve {
-    pub(super) async fn run(self, config: Config) -> Result<(), Failure> {
-        let _logs = logging::init(&config.telemetry)?;
+    pub(super) async fn run(self, mut config: Config) -> Result<(), Failure> {
+        let logs = logging::init(&config.telemetry)?;
         let stop = signals::catch()?;
         for warning in &config.notes.warnings {
             tracing::warn!("{warning}");
         }
+        handles::fit(&mut config.server, config.queue.concurrency);
         let setting = "server.listen (WXGATE__SERVER__LISTEN)";
         let listener = listen::bind(config.server.listen, setting).await?;
         let address = listener.local_addr()?;
 
         let app = App::build(config, Arc::new(SystemClock)).await?;
+        logs.count_dropped_in(app.metrics().log_lines_dropped());
         see_to_a_key(&app, address).await?;
         say(format!("wxgate {} listens on http://{address}", env!("CARGO_PKG_VERSION")))?;
         app.serve(listener, stop).await?;

@@ -20,8 +20,9 @@ pub(super) fn catch() -> anyhow::Result<Stop> {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            complain(said);
             token.cancel();
+            // Elsewhere: it may take a moment, and the next signal may come.
+            tokio::task::spawn_blocking(move || complain(said));
         }
     });
     Ok(stop)

@@ -69,7 +69,7 @@ impl Config {
 fn read(settings: Table, findings: &RefCell<Findings>) -> Config {
     let mut root = Section::new(String::new(), settings, findings);
     let server = with(&mut root, "server", ServerConfig::read);
-    let store = with(&mut root, "storage", StoreConfig::read);
+    let store = with(&mut root, "storage", |section| StoreConfig::read(section, server.listen));
     let redis = with(&mut root, "redis", RedisConfig::read);
     let secrets = with(&mut root, "secrets", |section| SecretsConfig::read(section, &store));
     let api = with(&mut root, "api", ApiConfig::read);

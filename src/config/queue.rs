@@ -14,9 +14,9 @@ pub struct QueueConfig {
     pub backoff: Backoff,
     /// How long a lease is held; longer than one whole attempt can take.
     pub lease: Duration,
-    /// Transport failures in a row that open an account's circuit breaker.
+    /// Bad calls in a row that shut an account's line to WeChat.
     pub breaker_failures: u32,
-    /// How long it stays open before one message probes.
+    /// How long it stays shut before one message probes.
     pub breaker_open: Duration,
 }
 

@@ -1,5 +1,8 @@
 //! `[storage]`, `[redis]`, `[secrets]` and `[retention]`.
 
+mod postgres;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,17 +10,31 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
+pub use self::postgres::{PostgresConfig, Tls};
 use super::read::Section;
 use crate::domain::secret::Secret;
+
+/// No volume has that much to spare.
+const MOST_FREE: u64 = 1 << 50;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreConfig {
     Sqlite(SqliteConfig),
+    Postgres(PostgresConfig),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqliteConfig {
     pub path: PathBuf,
+    /// Free space on its volume below which nothing is accepted; 0: nothing is refused, and no reserve is kept.
+    pub min_free_bytes: u64,
+}
+
+impl SqliteConfig {
+    /// The file, whatever room its volume has.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), min_free_bytes: 0 }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +55,7 @@ pub enum SecretsConfig {
 }
 
 /// 32 bytes that cannot be printed.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct SealKey(pub [u8; 32]);
 
 impl std::fmt::Debug for SealKey {
@@ -48,17 +65,33 @@ impl std::fmt::Debug for SealKey {
 }
 
 impl StoreConfig {
-    pub(super) fn read(section: &mut Section<'_>) -> Self {
-        let path = section.needed("url", |section, key| section.parsed(key, parse_sqlite_url));
-        Self::Sqlite(SqliteConfig { path: path.unwrap_or_default() })
+    /// `listen`: part of what tells this node from others of the same machine.
+    pub(super) fn read(section: &mut Section<'_>, listen: SocketAddr) -> Self {
+        let url = section.needed("url", Section::secret);
+        let min_free_bytes = u64::try_from(section.size("min_free", 0..=MOST_FREE)).unwrap_or(MOST_FREE);
+        let postgres = PostgresConfig::read(section, url.as_ref(), listen);
+        if let Some(config) = postgres {
+            return Self::Postgres(config);
+        }
+        let path = url.map(|url| parse_sqlite_url(url.expose()).inspect(|_| section.show_as("url", url.expose())));
+        let path = path.unwrap_or_else(|| Ok(PathBuf::new())).unwrap_or_else(|problem| {
+            section.wrong("url", problem);
+            PathBuf::new()
+        });
+        Self::Sqlite(SqliteConfig { path, min_free_bytes })
+    }
+
+    /// Where it is, in words that may be shown: a file, or a URL without its password.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Sqlite(config) => config.path.display().to_string(),
+            Self::Postgres(config) => config.shown(),
+        }
     }
 }
 
 fn parse_sqlite_url(text: &str) -> Result<PathBuf, String> {
-    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        return Err("is PostgreSQL; this build has SQLite only".to_owned());
-    }
-    let path = text.strip_prefix("sqlite://").ok_or("does not start with sqlite://")?;
+    let path = text.strip_prefix("sqlite://").ok_or("has to start with sqlite:// or postgres://")?;
     if path.contains(['?', '#']) {
         return Err("has options; none are known".to_owned());
     }
@@ -99,11 +132,8 @@ pub(super) fn without_password(mut url: Url) -> Url {
 
 impl SecretsConfig {
     pub(super) fn read(section: &mut Section<'_>, store: &StoreConfig) -> Self {
-        let StoreConfig::Sqlite(SqliteConfig { path }) = store;
-        let mut beside = path.clone().into_os_string();
-        beside.push(".key");
         let Some(text) = section.secret("key") else {
-            return Self::GeneratedAt(beside.into());
+            return Self::generated(section, store);
         };
         let key = STANDARD.decode(text.expose().trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
         if key.is_none() {
@@ -111,6 +141,20 @@ impl SecretsConfig {
                 .wrong("key", "has to be 32 bytes in base64 (44 characters); make one with: openssl rand -base64 32");
         }
         Self::Key(SealKey(key.unwrap_or_default()))
+    }
+
+    /// Beside a file a key can be made; nodes that share a database have to be given the same one.
+    fn generated(section: &Section<'_>, store: &StoreConfig) -> Self {
+        let StoreConfig::Sqlite(SqliteConfig { path, .. }) = store else {
+            section.wrong(
+                "key",
+                "is needed with PostgreSQL, the same for every node; make one with: openssl rand -base64 32",
+            );
+            return Self::Key(SealKey::default());
+        };
+        let mut beside = path.clone().into_os_string();
+        beside.push(".key");
+        Self::GeneratedAt(beside.into())
     }
 }
 
@@ -127,7 +171,6 @@ mod tests {
         {
             assert!(parse_sqlite_url(text).is_err(), "{text}");
         }
-        assert!(parse_sqlite_url("postgres://db/wxgate").unwrap_err().contains("SQLite only"));
     }
 }
 

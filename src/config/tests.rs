@@ -219,10 +219,30 @@ fn plain_http_to_a_public_host_is_warned_about() {
 }
 
 #[test]
-fn stores_that_this_build_lacks_are_refused() {
-    has(&wrong("[storage]\nurl = 'postgres://db/x'\n", &[]), &["storage.url", "SQLite only"]);
-    let StoreConfig::Sqlite(store) = load("[storage]\nurl = 'sqlite:///tmp/a.db'\n", &[]).unwrap().store;
-    assert_eq!(store.path.to_str(), Some("/tmp/a.db"));
+fn a_store_is_a_file_or_a_postgresql_database() {
+    has(&wrong("[storage]\nurl = 'mysql://db/x'\n", &[]), &["storage.url", "sqlite://", "postgres://"]);
+    let file = load("[storage]\nurl = 'sqlite:///tmp/a.db'\n", &[]).unwrap().store;
+    assert_eq!(file.place(), "/tmp/a.db");
+    let postgres = "[storage]\nurl = 'postgres://wx:s3cr3t@db/x'\npool_size = 5\n[server]\nlisten = '127.0.0.1:7'\n";
+    let key = "[secrets]\nkey = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='\n";
+    let config = load(&format!("{postgres}{key}"), &[]).unwrap();
+    let StoreConfig::Postgres(store) = &config.store else { panic!("{:?}", config.store) };
+    assert_eq!((store.pool_size, store.node.as_str()), (5, "127.0.0.1:7"));
+    assert_eq!(config.store.place(), "postgres://wx:***@db/x");
+    assert!(config.render().contains("url = \"postgres://wx:***@db/x\""), "{}", config.render());
+    assert!(!format!("{} {config:?}", config.render()).contains("s3cr3t"));
+    has(&wrong(postgres, &[]), &["secrets.key", "is needed with PostgreSQL", "openssl rand -base64 32"]);
+}
+
+#[test]
+fn a_url_from_a_file_beats_the_default() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("url");
+    std::fs::write(&file, "postgres://wx:s3cr3t@db/x\n").unwrap();
+    let key = "[secrets]\nkey = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='\n";
+    let config = load(&format!("[storage]\nurl_file = '{}'\n{key}", file.display()), &[]).unwrap();
+    assert_eq!(config.store.place(), "postgres://wx:***@db/x");
+    assert!(!config.render().contains("s3cr3t"), "{}", config.render());
 }
 
 #[test]

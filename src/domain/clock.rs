@@ -123,9 +123,56 @@ impl Clock for ManualClock {
     }
 }
 
+/// A clock that is behind what it said before by more than this was set back; less is two readings that cross.
+pub const JUMP: Duration = Duration::from_secs(5);
+
+/// A time that never runs backwards, made of a wall clock that may: pauses and budgets go by it, so that a clock that is
+/// set back by hours does not make them hours. Only spans of it mean anything.
+#[derive(Debug, Default)]
+pub struct Steady {
+    last: Timestamp,
+    behind: Duration,
+}
+
+impl Steady {
+    pub fn at(&mut self, wall: Timestamp) -> Timestamp {
+        let backwards = self.last.since(wall.plus(self.behind));
+        if backwards > JUMP {
+            self.behind += backwards;
+        }
+        self.last = self.last.max(wall.plus(self.behind));
+        self.last
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn steady_time_goes_on_when_the_clock_is_set_back() {
+        let mut steady = Steady::default();
+        let start = steady.at(Timestamp::from_seconds(50_000));
+        assert_eq!(steady.at(Timestamp::from_seconds(50_010)).since(start), Duration::from_secs(10));
+        assert_eq!(steady.at(Timestamp::from_seconds(10_000)).since(start), Duration::from_secs(10), "set back");
+        assert_eq!(
+            steady.at(Timestamp::from_seconds(10_005)).since(start),
+            Duration::from_secs(15),
+            "and on from there"
+        );
+        assert_eq!(steady.at(Timestamp::from_seconds(9_000)).since(start), Duration::from_secs(15), "set back again");
+        assert_eq!(steady.at(Timestamp::from_seconds(9_001)).since(start), Duration::from_secs(16));
+        assert_eq!(
+            steady.at(Timestamp::from_seconds(9_000)).since(start),
+            Duration::from_secs(16),
+            "two readings that cross"
+        );
+        assert_eq!(
+            steady.at(Timestamp::from_seconds(9_002)).since(start),
+            Duration::from_secs(17),
+            "do not make it faster"
+        );
+    }
 
     #[test]
     fn a_time_is_written_and_read_as_rfc3339() {

@@ -17,4 +17,5 @@ pub mod secret;
 pub mod settlement;
 pub mod state;
 pub mod token;
+pub mod trouble;
 pub mod user;

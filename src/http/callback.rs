@@ -4,6 +4,7 @@
 //! the request's extensions as [`Verified`] or [`Echo`]. The handlers only answer. Failures are short texts without a
 //! reason: whoever is not WeChat learns nothing.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use axum::Extension;
@@ -17,6 +18,7 @@ use url::form_urlencoded;
 
 use super::body::{self, BodyError, BodyLimits};
 use super::state::HttpState;
+use crate::failpoint::{Point, reach};
 use crate::services::receive::Answer;
 use crate::services::verify::{CallbackQuery, Verified, VerifyError};
 use crate::wechat::tree::Format;
@@ -107,6 +109,7 @@ fn refuse_body(error: BodyError) -> Refusal {
 /// The query, each of our names at most once. Names that we do not know are WeChat's business.
 fn query(request: &Request) -> Option<CallbackQuery> {
     let mut query = CallbackQuery::default();
+    let mut seen = HashSet::new();
     for (name, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
         let field = match &*name {
             "signature" => &mut query.signature,
@@ -118,10 +121,11 @@ fn query(request: &Request) -> Option<CallbackQuery> {
             "msg_signature" => &mut query.msg_signature,
             _ => continue,
         };
-        if !field.is_empty() {
+        *field = value.into_owned();
+        // An empty one counts: readers differ in which of two they take.
+        if !seen.insert(name) {
             return None;
         }
-        *field = value.into_owned();
     }
     Some(query)
 }
@@ -139,7 +143,14 @@ pub(super) async fn take(State(state): State<HttpState>, Extension(verified): Ex
     // A task of its own: what has begun to be kept takes effect, even when WeChat hangs up or our time is over.
     let kept = tokio::spawn(async move { receive.take(verified).await }.instrument(tracing::Span::current()));
     match tokio::time::timeout(TIME_TO_KEEP, kept).await {
-        Ok(Ok(Ok(answer))) => reply(answer),
+        Ok(Ok(Ok(answer))) => {
+            reach(Point::CallbackAnswered);
+            reply(answer)
+        }
+        Ok(Ok(Err(error))) if error.is_said() => {
+            tracing::debug!(account.id = &*account, callback.r#type = kind, %error, "a callback was not kept");
+            text(NOT_KEPT.0, NOT_KEPT.1)
+        }
         Ok(Ok(Err(error))) => {
             tracing::error!(account.id = &*account, callback.r#type = kind, %error, "a callback was not kept");
             text(NOT_KEPT.0, NOT_KEPT.1)
@@ -151,7 +162,7 @@ pub(super) async fn take(State(state): State<HttpState>, Extension(verified): Ex
         }
         Err(_) => {
             state.metrics.callback(&account, &kind, "failed");
-            tracing::warn!(account.id = &*account, callback.r#type = kind, "a callback was not kept in time");
+            tracing::debug!(account.id = &*account, callback.r#type = kind, "a callback was not kept in time");
             text(NOT_KEPT.0, NOT_KEPT.1)
         }
     }

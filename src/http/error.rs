@@ -322,12 +322,15 @@ impl From<TokenError> for ApiError {
 }
 
 impl From<store::Error> for ApiError {
-    /// The cause is logged here, once; the caller learns what to do, not where the disk is.
+    /// The caller learns what to do, not where the disk is. The store itself has said what is wrong with it.
     fn from(error: store::Error) -> Self {
         match error {
             store::Error::Unavailable { .. } => {
-                tracing::error!(%error, "the store refused a request");
+                tracing::debug!(%error, "the store refused a request");
                 Self::new(Code::StorageUnavailable, "nothing was stored: the store cannot be used")
+            }
+            store::Error::NoRoom { advice } => {
+                Self::new(Code::StorageUnavailable, format!("nothing was stored: {advice}"))
             }
             store::Error::TooSlow { advice } => Self::new(Code::Overloaded, advice),
             store::Error::Overloaded => {

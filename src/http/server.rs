@@ -5,7 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
@@ -20,6 +20,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// How long accepting rests when the system has no room for another connection.
 const ACCEPT_REST: Duration = Duration::from_millis(200);
+/// At the limit one connection goes and the next does not: that is said once in a while.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// Serves until `soft` or `hard` is cancelled and every connection is over.
 ///
@@ -38,12 +40,13 @@ pub async fn serve(
     let limits = Limits { header: config.header_timeout, idle: config.idle_timeout };
     let tasks = TaskTracker::new();
     let cut = CancellationToken::new();
+    let mut said = None;
     loop {
         let accepted = tokio::select! {
             biased;
             () = soft.cancelled() => break,
             () = hard.cancelled() => break,
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accept(&listener, &room, &mut said) => accepted,
         };
         let Some((stream, peer, place)) = accepted else {
             continue;
@@ -70,7 +73,11 @@ pub async fn serve(
 type Place = tokio::sync::OwnedSemaphorePermit;
 
 /// The next connection, once there is room. `None`: this one came to nothing, ask again.
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<(TcpStream, Peer, Place)> {
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+    said: &mut Option<Instant>,
+) -> Option<(TcpStream, Peer, Place)> {
     let place = room.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, address)) => {
@@ -79,7 +86,7 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<(TcpStr
             Some((stream, Peer(address), place))
         }
         Err(error) => {
-            rest_after(&error).await;
+            rest_after(&error, said).await;
             None
         }
     }
@@ -87,12 +94,15 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<(TcpStr
 
 /// A connection that died in the backlog costs nothing; anything else (no file handles, no memory) needs a rest, or this
 /// loop would spin.
-async fn rest_after(error: &io::Error) {
+async fn rest_after(error: &io::Error, said: &mut Option<Instant>) {
     let died = [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionRefused];
     if died.contains(&error.kind()) {
         return;
     }
-    tracing::warn!(%error, "a connection could not be accepted");
+    if said.is_none_or(|at| at.elapsed() > SAY_AGAIN) {
+        *said = Some(Instant::now());
+        tracing::warn!(%error, "a connection could not be accepted; callers wait until there is room for more");
+    }
     tokio::time::sleep(ACCEPT_REST).await;
 }
 
@@ -389,8 +399,10 @@ mod tests {
     #[tokio::test]
     async fn errors_of_the_backlog_are_not_rested_for() {
         let died = io::Error::from(io::ErrorKind::ConnectionAborted);
-        assert!(tokio::time::timeout(Duration::ZERO, rest_after(&died)).await.is_ok());
+        let mut said = None;
+        assert!(tokio::time::timeout(Duration::ZERO, rest_after(&died, &mut said)).await.is_ok());
         let full = io::Error::from_raw_os_error(24);
-        assert!(tokio::time::timeout(Duration::ZERO, rest_after(&full)).await.is_err());
+        assert!(tokio::time::timeout(Duration::ZERO, rest_after(&full, &mut said)).await.is_err());
+        assert!(said.is_some());
     }
 }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use super::callback::CallbackRequest;
 use super::config::Receipts;
 use super::faults::{FaultKind, Scope};
@@ -83,10 +85,21 @@ impl Sandbox {
             if world.receipts_under_way > KEPT {
                 return None;
             }
-            world.receipts_under_way += receipts.len();
             Some(Duration::from_millis(world.settings.receipt_delay_ms))
         });
-        let Some(delay) = delay else { return };
+        if let Some(delay) = delay {
+            drop(self.deliver_all(receipts, delay));
+        }
+    }
+
+    /// Sends them now, and returns when they were answered. They go on when the caller hangs up meanwhile.
+    pub(super) async fn deliver_first(&self, receipts: Vec<Receipt>) {
+        // The task cannot be stopped by anybody.
+        let _ = self.deliver_all(receipts, Duration::ZERO).await;
+    }
+
+    fn deliver_all(&self, receipts: Vec<Receipt>, delay: Duration) -> JoinHandle<()> {
+        self.with(|world, _| world.receipts_under_way += receipts.len());
         let sandbox = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep(delay).await;
@@ -94,7 +107,7 @@ impl Sandbox {
                 sandbox.deliver(&receipt).await;
                 sandbox.with(|world, _| world.receipts_under_way = world.receipts_under_way.saturating_sub(1));
             }
-        });
+        })
     }
 
     /// Sends all receipts that wait (`receipts: manual`), in order; how many were acknowledged.
@@ -111,11 +124,25 @@ impl Sandbox {
         self.with(|world, _| world.receipts.len() + world.receipts_under_way)
     }
 
+    /// Openids whose receipt was tried three times and never acknowledged: it does not come again.
+    pub fn lost_receipts(&self) -> Vec<String> {
+        self.with(|world, _| world.lost_receipts.iter().map(|receipt| receipt.openid.clone()).collect())
+    }
+
     /// Whether the target acknowledged it. An account without a target gets none.
-    pub(super) async fn deliver(&self, receipt: &Receipt) -> bool {
+    async fn deliver(&self, receipt: &Receipt) -> bool {
         let request = CallbackRequest::receipt(&receipt.openid, receipt.msgid, &receipt.status)
             .for_account(&receipt.account)
             .attempts(ATTEMPTS);
-        self.send_callback(request).await.is_ok_and(|result| result.accepted)
+        let accepted = self.send_callback(request).await.is_ok_and(|result| result.accepted);
+        if !accepted {
+            self.with(|world, _| {
+                if world.lost_receipts.len() >= KEPT {
+                    world.lost_receipts.pop_front();
+                }
+                world.lost_receipts.push_back(receipt.clone());
+            });
+        }
+        accepted
     }
 }

@@ -52,9 +52,7 @@ impl Sandbox {
         let in_flight = self.enter(&call.path);
         let outcome = self.with(|world, now| api::process(world, call, in_flight.count, now));
         if outcome.receipts_first {
-            for receipt in &outcome.receipts {
-                self.deliver(receipt).await;
-            }
+            self.deliver_first(outcome.receipts).await;
         } else {
             self.schedule(outcome.receipts);
         }

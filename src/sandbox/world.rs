@@ -106,6 +106,8 @@ pub(super) struct World {
     pub(super) receipts: VecDeque<super::receipts::Receipt>,
     /// Receipts whose time has not come, or that are being posted.
     pub(super) receipts_under_way: usize,
+    /// Receipts that were never acknowledged.
+    pub(super) lost_receipts: VecDeque<super::receipts::Receipt>,
     pub(super) in_flight: HashMap<String, u32>,
     pub(super) calls: BTreeMap<String, u64>,
     pub(super) rng: StdRng,
@@ -129,6 +131,7 @@ impl World {
             requests: VecDeque::new(),
             receipts: VecDeque::new(),
             receipts_under_way: 0,
+            lost_receipts: VecDeque::new(),
             in_flight: HashMap::new(),
             calls: BTreeMap::new(),
             rng,

@@ -1,159 +1,215 @@
 //! A circuit breaker per account: when WeChat cannot be reached, messages wait in the queue instead of each finding out
-//! for itself.
+//! for itself; and when it answers again, they do not all come at once.
+//!
+//! A line is *free* (as many as there are slots), *shut* (none until a date, then one that probes), or *narrow*: it has
+//! answered again and may carry one more with every good call, so its room doubles from round to round until it is free,
+//! and one less with every bad call. An attempt takes an [`Admission`] first, and tells it what came of the call.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Steady, Timestamp};
+
+/// The room of a line that has just answered a probe.
+const FIRST_ROOM: usize = 2;
+
+/// When a line is shut, and how it opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerRules {
+    /// Bad calls in a row that shut it.
+    pub failures_to_shut: u32,
+    /// How long it stays shut before one message probes.
+    pub pause: Duration,
+    /// Attempts under way at once when nothing is wrong: with this room a line is free.
+    pub full: usize,
+}
 
 /// The breakers of all accounts. Cheap to clone.
 #[derive(Clone)]
 pub struct Breakers {
-    failures_to_open: u32,
-    pause: Duration,
-    lines: Arc<Mutex<HashMap<Arc<str>, Line>>>,
+    rules: BreakerRules,
+    lines: Arc<Mutex<Lines>>,
+}
+
+/// Their dates are steady ones: a clock that is set back by hours must not keep a line shut for hours.
+#[derive(Default)]
+struct Lines {
+    steady: Steady,
+    by_account: HashMap<Arc<str>, Line>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Line {
+    gate: Gate,
     failures_in_a_row: u32,
-    open_until: Option<Timestamp>,
-    /// A probe is under way since.
-    probing_since: Option<Timestamp>,
+    /// Grows each time the line is shut. What was under way before says nothing about the line after it.
+    era: u64,
+    /// Admissions of this era.
+    under_way: usize,
 }
 
-/// May this attempt go out?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Permit {
-    Go,
-    /// Not before this.
-    Wait {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Gate {
+    #[default]
+    Free,
+    Shut {
         until: Timestamp,
+    },
+    Narrow {
+        room: usize,
     },
 }
 
-impl Breakers {
-    pub fn new(failures_to_open: u32, pause: Duration) -> Self {
-        Self { failures_to_open: failures_to_open.max(1), pause, lines: Arc::default() }
-    }
-
-    /// Closed: go. Open: wait. Its time over: one probe goes, the others wait for what it finds.
-    pub fn permit(&self, account: &Arc<str>, now: Timestamp) -> Permit {
-        let mut lines = self.lines();
-        let Some(line) = lines.get_mut(account) else { return Permit::Go };
-        let Some(open_until) = line.open_until else { return Permit::Go };
-        if now < open_until {
-            return Permit::Wait { until: open_until };
-        }
-        match line.probing_since {
-            // A probe that never reported (its task died) must not keep the line shut.
-            Some(since) if now < since.plus(self.pause) => Permit::Wait { until: now.plus(self.pause / 4) },
-            _ => {
-                line.probing_since = Some(now);
-                Permit::Go
-            }
-        }
-    }
-
-    /// WeChat answered (anything).
-    pub fn succeeded(&self, account: &Arc<str>) {
-        let mut lines = self.lines();
-        let Some(line) = lines.get_mut(account) else { return };
-        if line.open_until.is_some() {
-            tracing::info!(account.id = %account, "WeChat answers again: sending resumes");
-        }
-        *line = Line::default();
-    }
-
+/// What one call says about the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// WeChat answered and is well, whatever it said about the message.
+    Answered,
+    /// It answered that it is busy (-1), or is asked too often.
+    Busy,
     /// No connection, or no usable answer.
-    pub fn failed(&self, account: &Arc<str>, now: Timestamp) {
+    Lost,
+}
+
+/// May this attempt go out?
+#[derive(Debug)]
+pub enum Permit {
+    Go(Admission),
+    /// Not before this is over.
+    Wait {
+        pause: Duration,
+    },
+}
+
+/// A place on the line. It is given back when it is dropped, also by a task that panics.
+pub struct Admission {
+    breakers: Breakers,
+    account: Arc<str>,
+    era: u64,
+}
+
+impl Breakers {
+    pub fn new(rules: BreakerRules) -> Self {
+        let rules = BreakerRules { failures_to_shut: rules.failures_to_shut.max(1), ..rules };
+        Self { rules, lines: Arc::default() }
+    }
+
+    /// A place for one attempt, if there is room.
+    pub fn admit(&self, account: &Arc<str>, now: Timestamp) -> Permit {
         let mut lines = self.lines();
-        let line = lines.entry(account.clone()).or_default();
-        line.failures_in_a_row = line.failures_in_a_row.saturating_add(1);
-        let was_probe = line.probing_since.take().is_some();
-        let still_open = line.open_until.is_some_and(|until| now < until);
-        if still_open || !(was_probe || line.failures_in_a_row >= self.failures_to_open) {
-            return;
+        let now = lines.steady.at(now);
+        let line = lines.by_account.entry(account.clone()).or_default();
+        if line.room(now) == 0 {
+            let soon = self.rules.pause / 4;
+            let pause = match line.gate {
+                Gate::Shut { until } => until.since(now).max(soon),
+                Gate::Free | Gate::Narrow { .. } => soon,
+            };
+            return Permit::Wait { pause };
         }
-        line.open_until = Some(now.plus(self.pause));
-        if !was_probe {
-            tracing::warn!(
-                account.id = %account,
-                failures = line.failures_in_a_row,
-                pause_ms = u64::try_from(self.pause.as_millis()).unwrap_or(u64::MAX),
-                "WeChat cannot be reached: messages wait in the queue"
-            );
-        }
+        line.under_way += 1;
+        Permit::Go(Admission { breakers: self.clone(), account: account.clone(), era: line.era })
     }
 
-    /// How many messages of the account may be taken up now: none while its line is open or being probed, one to probe.
-    /// Asks only; `permit` decides.
+    /// How many messages of the account may be taken up now. Asks only; `admit` decides.
     pub fn room(&self, account: &Arc<str>, now: Timestamp) -> usize {
-        let lines = self.lines();
-        let Some(Line { open_until: Some(open_until), probing_since, .. }) = lines.get(account) else {
-            return usize::MAX;
-        };
-        let is_probing = probing_since.is_some_and(|since| now < since.plus(self.pause));
-        usize::from(now >= *open_until && !is_probing)
+        let mut lines = self.lines();
+        let now = lines.steady.at(now);
+        lines.by_account.get(account).map_or(usize::MAX, |line| line.room(now))
     }
 
-    /// How many failures came in a row: the pace of retries follows it.
+    /// The line carries fewer than it could: whoever ends an attempt makes room for somebody who waits for it.
+    pub fn is_narrow(&self, account: &Arc<str>) -> bool {
+        self.lines().by_account.get(account).is_some_and(|line| matches!(line.gate, Gate::Narrow { .. }))
+    }
+
+    /// How many bad calls came in a row: the pace of retries follows it.
     pub fn failures(&self, account: &Arc<str>) -> u32 {
-        self.lines().get(account).map_or(0, |line| line.failures_in_a_row)
+        self.lines().by_account.get(account).map_or(0, |line| line.failures_in_a_row)
     }
 
-    fn lines(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Line>> {
+    fn lines(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_seconds(seconds)
-    }
-
-    #[test]
-    fn it_opens_probes_and_closes() {
-        let breakers = Breakers::new(3, 4 * SECOND);
-        let shop: Arc<str> = "shop".into();
-        for _ in 0..2 {
-            breakers.failed(&shop, at(0));
-            assert_eq!(breakers.permit(&shop, at(0)), Permit::Go);
+impl Line {
+    fn room(&self, now: Timestamp) -> usize {
+        match self.gate {
+            Gate::Free => usize::MAX,
+            Gate::Shut { until } => usize::from(now >= until && self.under_way == 0),
+            Gate::Narrow { room } => room.saturating_sub(self.under_way),
         }
-        breakers.failed(&shop, at(0));
-        assert_eq!(breakers.permit(&shop, at(3)), Permit::Wait { until: at(4) });
-        assert_eq!((breakers.room(&shop, at(3)), breakers.room(&shop, at(4))), (0, 1));
-        assert_eq!(breakers.permit(&shop, at(4)), Permit::Go, "the probe");
-        assert_eq!(breakers.room(&shop, at(4)), 0);
-        assert_eq!(breakers.permit(&shop, at(4)), Permit::Wait { until: at(5) }, "the others wait for it");
-        breakers.failed(&shop, at(4));
-        assert_eq!(breakers.permit(&shop, at(5)), Permit::Wait { until: at(8) });
-        assert_eq!(breakers.permit(&shop, at(8)), Permit::Go, "one probe each time");
-        breakers.succeeded(&shop);
-        assert_eq!(breakers.permit(&shop, at(8)), Permit::Go);
-        assert_eq!(breakers.failures(&shop), 0);
     }
 
-    #[test]
-    fn accounts_do_not_share_a_breaker() {
-        let breakers = Breakers::new(1, SECOND);
-        breakers.failed(&"a".into(), at(0));
-        assert_eq!(breakers.permit(&"b".into(), at(0)), Permit::Go);
-        assert!(matches!(breakers.permit(&"a".into(), at(0)), Permit::Wait { .. }));
+    fn answered(&mut self, rules: &BreakerRules, account: &str) {
+        self.failures_in_a_row = 0;
+        let room = match self.gate {
+            Gate::Free => return,
+            Gate::Shut { .. } => {
+                tracing::info!(account.id = account, "WeChat answers again: sending resumes step by step");
+                FIRST_ROOM
+            }
+            Gate::Narrow { room } => room + 1,
+        };
+        self.gate = if room >= rules.full { Gate::Free } else { Gate::Narrow { room } };
     }
 
-    #[test]
-    fn a_probe_that_never_reports_is_followed_by_another() {
-        let breakers = Breakers::new(1, 2 * SECOND);
-        let shop: Arc<str> = "shop".into();
-        breakers.failed(&shop, at(0));
-        assert_eq!(breakers.permit(&shop, at(2)), Permit::Go);
-        assert_eq!(breakers.permit(&shop, at(4)), Permit::Go);
+    fn failed(&mut self, rules: &BreakerRules, account: &str, now: Timestamp) {
+        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+        let is_one_too_many = self.failures_in_a_row >= rules.failures_to_shut;
+        match self.gate {
+            Gate::Free if !is_one_too_many => return,
+            Gate::Narrow { room } if room > 1 && !is_one_too_many => {
+                self.gate = Gate::Narrow { room: room - 1 };
+                return;
+            }
+            // A probe: there will be many, and the first fault has been told.
+            Gate::Shut { .. } => {}
+            Gate::Free | Gate::Narrow { .. } => tracing::warn!(
+                account.id = account,
+                failures = self.failures_in_a_row,
+                pause_ms = u64::try_from(rules.pause.as_millis()).unwrap_or(u64::MAX),
+                "WeChat cannot be reached or is busy: messages wait in the queue"
+            ),
+        }
+        self.gate = Gate::Shut { until: now.plus(rules.pause) };
+        self.era += 1;
+        self.under_way = 0;
     }
 }
+
+impl Admission {
+    /// What a call made on this place says about the line. An attempt may make several.
+    pub fn report(&self, health: Health, now: Timestamp) {
+        let now = self.breakers.lines().steady.at(now);
+        self.with_line(|line, rules| match health {
+            Health::Answered => line.answered(rules, &self.account),
+            Health::Busy | Health::Lost => line.failed(rules, &self.account, now),
+        });
+    }
+
+    /// Not when the line has been shut since: it has moved on.
+    fn with_line(&self, act: impl FnOnce(&mut Line, &BreakerRules)) {
+        let mut lines = self.breakers.lines();
+        if let Some(line) = lines.by_account.get_mut(&self.account).filter(|line| line.era == self.era) {
+            act(line, &self.breakers.rules);
+        }
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.with_line(|line, _| line.under_way = line.under_way.saturating_sub(1));
+    }
+}
+
+impl std::fmt::Debug for Admission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admission").field("account", &self.account).field("era", &self.era).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,18 +6,19 @@ use std::time::{Duration, Instant};
 
 use crate::domain::account::Account;
 use crate::domain::attempt::{Attempt, AttemptOutcome};
-use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::clock::{Clock, JUMP, Timestamp};
 use crate::domain::ids::MessageId;
 use crate::domain::message::Lease;
 use crate::domain::retry::Backoff;
 use crate::domain::settlement::{Next, Settlement};
 use crate::domain::state::State;
 use crate::domain::token::AccessToken;
+use crate::failpoint::{Point, reach};
 use crate::services::accounts::Accounts;
-use crate::services::breaker::{Breakers, Permit};
+use crate::services::breaker::{Admission, Breakers, Health, Permit};
 use crate::services::outcomes::{Outcomes, Progress};
 use crate::services::tokens::{TokenError, Tokens};
-use crate::services::verdict::{RetryRules, Situation, Verdict};
+use crate::services::verdict::{RetryRules, Situation, Verdict, WINDOW_OVER, is_congestion};
 use crate::store::{self, OpenAccount};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::wechat::{CallError, WechatClient, errcode_label};
@@ -88,6 +89,7 @@ impl Drop for Place<'_> {
 /// The attempts of one lease so far.
 struct Trip {
     lease: Lease,
+    begun_at: Timestamp,
     attempts: Vec<Attempt>,
     renewed: bool,
 }
@@ -101,14 +103,32 @@ struct Call {
 
 impl Dispatch {
     /// Runs one lease to its end. → the state afterwards.
-    pub async fn run(&self, lease: Lease, audience: Audience) -> State {
+    pub async fn run(&self, lease: Lease, permit: Permit, audience: Audience) -> State {
+        let begun_at = self.clock.now();
         if lease.tries == 0 && lease.generation == 1 {
-            self.metrics.accept_to_attempt(self.clock.now().since(lease.created_at));
+            self.metrics.accept_to_attempt(begun_at.since(lease.created_at));
         }
         let _place = self.running.enter(lease.message_id);
-        let mut trip = Trip { lease, attempts: Vec::new(), renewed: false };
-        let next = self.travel(&mut trip, audience).await;
+        reach(Point::DispatchBegun);
+        let mut trip = Trip { lease, begun_at, attempts: Vec::new(), renewed: false };
+        let next = self.travel(&mut trip, permit, audience).await;
+        let next = by_a_sound_clock(next, trip.begun_at, self.clock.now());
         self.settle(trip, next).await
+    }
+
+    /// A place on the account's line, to be asked for by whoever takes a lease or makes one.
+    pub fn admit(&self, account: &Arc<str>) -> Permit {
+        self.breakers.admit(account, self.clock.now())
+    }
+
+    /// Is a message of this account likely to be called for at once? Not while there is neither a token nor leave to fetch one.
+    pub fn can_send(&self, account: &str) -> bool {
+        self.tokens.can_send(account)
+    }
+
+    /// Whoever ends an attempt of this account makes room for another.
+    pub fn is_narrow(&self, account: &Arc<str>) -> bool {
+        self.breakers.is_narrow(account)
     }
 
     /// The accounts that messages can be sent for now, and how many: what the worker takes up.
@@ -121,7 +141,8 @@ impl Dispatch {
         rooms.filter(|account| account.room > 0).collect()
     }
 
-    async fn travel(&self, trip: &mut Trip, audience: Audience) -> Next {
+    /// The place on the line is held until the last call has ended, and no longer.
+    async fn travel(&self, trip: &mut Trip, permit: Permit, audience: Audience) -> Next {
         let Some(account) = self.accounts.look_up(&trip.lease.account).cloned() else {
             let pause = self.clock.now().plus(Duration::from_secs(60));
             return self.rules.wait(self.situation(trip, self.clock.now()), pause, "account_not_configured".to_owned());
@@ -129,15 +150,20 @@ impl Dispatch {
         if let Some(next) = self.too_late(trip) {
             return next;
         }
-        if let Permit::Wait { until } = self.breakers.permit(&account.name, self.clock.now()) {
-            let due_at = until.plus(Duration::from_millis(500).mul_f64(rand::random()));
-            return self.rules.wait(self.situation(trip, self.clock.now()), due_at, "breaker_open".to_owned());
-        }
+        let admission = match permit {
+            Permit::Go(admission) => admission,
+            Permit::Wait { pause } => {
+                let now = self.clock.now();
+                let due_at = now.plus(pause + Duration::from_millis(500).mul_f64(rand::random()));
+                return self.rules.wait(self.situation(trip, now), due_at, "breaker_open".to_owned());
+            }
+        };
         let token = match self.tokens.current(&account.name).await {
             Ok(token) => token,
-            Err(error) => return self.without_token(trip, &account, &error, audience),
+            Err(error) => return self.without_token(trip, &error, &admission, audience),
         };
-        self.travel_with(trip, &account, token, audience).await
+        reach(Point::DispatchToken);
+        self.travel_with(trip, &account, token, &admission, audience).await
     }
 
     async fn travel_with(
@@ -145,6 +171,7 @@ impl Dispatch {
         trip: &mut Trip,
         account: &Account,
         mut token: Arc<AccessToken>,
+        admission: &Admission,
         audience: Audience,
     ) -> Next {
         loop {
@@ -152,7 +179,8 @@ impl Dispatch {
                 return next;
             }
             let call = self.call(trip, account, &token).await;
-            self.tell_breaker(account, &call.reply);
+            reach(Point::DispatchAnswered);
+            admission.report(health_of(&call.reply), self.clock.now());
             let mut situation = self.situation(trip, call.started_at);
             situation.now = self.clock.now();
             match self.rules.judge(&call.reply, situation) {
@@ -170,7 +198,7 @@ impl Dispatch {
             }
             token = match self.tokens.renew(&account.name, token.generation).await {
                 Ok(token) => token,
-                Err(error) => return self.without_token(trip, account, &error, audience),
+                Err(error) => return self.without_token(trip, &error, admission, audience),
             };
         }
     }
@@ -200,7 +228,7 @@ impl Dispatch {
         self.rules.too_late(self.situation(trip, self.clock.now()), self.call_limit + LEASE_MARGIN)
     }
 
-    fn without_token(&self, trip: &mut Trip, account: &Account, error: &TokenError, audience: Audience) -> Next {
+    fn without_token(&self, trip: &mut Trip, error: &TokenError, admission: &Admission, audience: Audience) -> Next {
         let now = self.clock.now();
         let (errcode, errmsg, rid) = match error {
             TokenError::Refused { errcode, errmsg, rid } => (Some(*errcode), Some(errmsg.clone()), rid.clone()),
@@ -218,7 +246,7 @@ impl Dispatch {
             return Next::Rejected { reason: "account_refused".to_owned() };
         }
         if !is_account_fault {
-            self.breakers.failed(&account.name, now);
+            admission.report(Health::Lost, now);
         }
         // A fault of the account is mended by people: no need to look every second.
         let pause = if is_account_fault { Duration::from_secs(60) } else { Duration::ZERO };
@@ -241,13 +269,6 @@ impl Dispatch {
         }
     }
 
-    fn tell_breaker(&self, account: &Account, reply: &Result<Answer, CallError>) {
-        match reply {
-            Ok(_) => self.breakers.succeeded(&account.name),
-            Err(_) => self.breakers.failed(&account.name, self.clock.now()),
-        }
-    }
-
     async fn settle(&self, trip: Trip, next: Next) -> State {
         let id = trip.lease.message_id;
         let due_at = match &next {
@@ -256,6 +277,7 @@ impl Dispatch {
         };
         let settlement = Settlement { attempts: trip.attempts, next };
         let settled = self.write_down(trip.lease, &settlement).await;
+        reach(Point::SettleKept);
         if settled.applied && self.outcomes.is_awaited(id) {
             let progress = Progress {
                 state: settled.state,
@@ -285,11 +307,35 @@ impl Dispatch {
                 }
                 Err(error) => {
                     tries = tries.saturating_add(1);
-                    tracing::warn!(message.id = %id, %error, tries, "the result of an attempt waits for the store");
+                    if error.is_said() {
+                        tracing::debug!(message.id = %id, %error, tries, "the result of an attempt waits for the store");
+                    } else {
+                        tracing::warn!(message.id = %id, %error, tries, "the result of an attempt waits for the store");
+                    }
                     tokio::time::sleep(SETTLE_PAUSE.delay(tries, rand::random())).await;
                 }
             }
         }
+    }
+}
+
+fn health_of(reply: &Result<Answer, CallError>) -> Health {
+    match reply {
+        Ok(answer) if is_congestion(answer.errcode) => Health::Busy,
+        Ok(_) => Health::Answered,
+        Err(_) => Health::Lost,
+    }
+}
+
+/// A clock that was set back during the attempt cannot tell any more how old a doubt is: no repeat.
+fn by_a_sound_clock(next: Next, begun_at: Timestamp, now: Timestamp) -> Next {
+    match next {
+        Next::Queued { doubtful_since, busy_since, .. }
+            if begun_at.since(now) > JUMP && (doubtful_since.is_some() || busy_since.is_some()) =>
+        {
+            Next::Unknown { reason: WINDOW_OVER.to_owned() }
+        }
+        next => next,
     }
 }
 

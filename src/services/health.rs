@@ -13,13 +13,17 @@ use super::accounts::Accounts;
 use super::tokens::Tokens;
 use crate::domain::clock::Clock;
 use crate::domain::state::State;
+use crate::domain::trouble::Trouble;
 use crate::store;
-use crate::telemetry::metrics::Scrape;
+use crate::store::redis::Link;
+use crate::telemetry::metrics::{RedisFigures, Scrape};
 
 /// How long one check may take.
 const CHECK: Duration = Duration::from_secs(1);
 /// How long an answer is good.
 const FRESH: Duration = Duration::from_secs(1);
+
+const TOO_LITTLE_ROOM: &str = "its volume has too little room: no send is accepted; what was accepted goes on";
 
 /// How a component stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
@@ -54,10 +58,19 @@ pub struct Health {
 #[derive(Clone)]
 struct Checks {
     counts: Arc<dyn store::Counts>,
-    shared: Option<Arc<dyn store::SharedTokens>>,
+    redis: Option<Link>,
     tokens: Tokens,
     accounts: Accounts,
     clock: Arc<dyn Clock>,
+    troubles: Arc<Troubles>,
+}
+
+/// Checks that fail: said when it begins, and when it is over.
+#[derive(Default)]
+struct Troubles {
+    storage: Trouble,
+    oldest_ready: Trouble,
+    unmatched_receipts: Trouble,
 }
 
 /// Figures that cost a query.
@@ -70,12 +83,12 @@ struct Slow {
 impl Health {
     pub fn new(
         counts: Arc<dyn store::Counts>,
-        shared: Option<Arc<dyn store::SharedTokens>>,
+        redis: Option<Link>,
         tokens: Tokens,
         accounts: Accounts,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let checks = Checks { counts, shared, tokens, accounts, clock };
+        let checks = Checks { counts, redis, tokens, accounts, clock, troubles: Arc::default() };
         Self { checks, ready: Arc::default(), slow: Arc::default() }
     }
 
@@ -131,7 +144,10 @@ impl Checks {
     }
 
     async fn storage(&self) -> Component {
-        let (status, detail) = match bounded("storage", self.counts.probe()).await {
+        let (status, detail) = match bounded("storage", &self.troubles.storage, self.counts.probe()).await {
+            Some(()) if self.counts.space().is_some_and(|space| space.is_short) => {
+                (Status::Down, Some(TOO_LITTLE_ROOM))
+            }
             Some(()) => (Status::Ok, None),
             None => (Status::Down, Some("nothing can be written")),
         };
@@ -139,10 +155,10 @@ impl Checks {
     }
 
     async fn redis(&self) -> Option<Component> {
-        let shared = self.shared.as_ref()?;
-        let (status, detail) = match bounded("redis", shared.ping()).await {
-            Some(()) => (Status::Ok, None),
-            None => (Status::Degraded, Some("away: tokens are not shared between nodes")),
+        // The link tells of a trouble itself, once.
+        let (status, detail) = match self.redis.as_ref()?.is_up().await {
+            true => (Status::Ok, None),
+            false => (Status::Degraded, Some("away: each node works for itself")),
         };
         Some(Component { name: "redis".to_owned(), status, detail })
     }
@@ -164,7 +180,12 @@ impl Checks {
             unaccounted: self.counts.unaccounted(),
             oldest_ready: slow.oldest_ready,
             unmatched_receipts: slow.unmatched_receipts,
+            storage_free_bytes: self.counts.space().map(|space| space.free_bytes),
             tokens: self.token_lives(),
+            redis: self.redis.as_ref().map(|link| {
+                let state = link.state();
+                RedisFigures { is_up: state.is_up, errors: state.errors }
+            }),
             queue_depth: crate::domain::state::Lane::ALL.map(|lane| (lane, 0)).to_vec(),
             messages: Vec::new(),
         };
@@ -185,9 +206,11 @@ impl Checks {
 
     async fn slow(&self) -> Slow {
         let now = self.clock.now();
-        let (oldest, unmatched) = tokio::join!(
-            bounded("oldest_ready", self.counts.oldest_ready(now)),
-            bounded("unmatched_receipts", self.counts.unmatched_receipts()),
+        let (oldest, unmatched, _) = tokio::join!(
+            bounded("oldest_ready", &self.troubles.oldest_ready, self.counts.oldest_ready(now)),
+            bounded("unmatched_receipts", &self.troubles.unmatched_receipts, self.counts.unmatched_receipts()),
+            // For the state that the figures tell.
+            self.redis(),
         );
         let oldest_ready = oldest.map(|due| due.map_or(Duration::ZERO, |due| now.since(due)));
         Slow { oldest_ready, unmatched_receipts: unmatched }
@@ -204,23 +227,37 @@ impl Checks {
 }
 
 /// `None` when the check failed or took too long; the cause is in the log.
-async fn bounded<T>(what: &'static str, check: impl Future<Output = Result<T, store::Error>>) -> Option<T> {
-    within(CHECK, what, check).await
+async fn bounded<T>(
+    what: &'static str,
+    trouble: &Trouble,
+    check: impl Future<Output = Result<T, store::Error>>,
+) -> Option<T> {
+    within(CHECK, what, trouble, check).await
 }
 
 async fn within<T>(
     limit: Duration,
     what: &'static str,
+    trouble: &Trouble,
     check: impl Future<Output = Result<T, store::Error>>,
 ) -> Option<T> {
     match timeout(limit, check).await {
-        Ok(Ok(value)) => Some(value),
+        Ok(Ok(value)) => {
+            if trouble.ends() {
+                tracing::info!(component = what, "a health check passes again");
+            }
+            Some(value)
+        }
         Ok(Err(error)) => {
-            tracing::warn!(component = what, %error, "a health check failed");
+            if trouble.begins() {
+                tracing::warn!(component = what, %error, "a health check failed");
+            }
             None
         }
         Err(_) => {
-            tracing::warn!(component = what, "a health check took longer than {limit:?}");
+            if trouble.begins() {
+                tracing::warn!(component = what, "a health check took longer than {limit:?}");
+            }
             None
         }
     }
@@ -259,8 +296,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_check_that_hangs_or_fails_is_given_up() {
-        assert_eq!(within(Duration::ZERO, "test", std::future::pending::<Result<(), _>>()).await, None);
-        assert_eq!(bounded("test", async { Err::<(), _>(store::Error::Overloaded) }).await, None);
-        assert_eq!(bounded("test", async { Ok(7) }).await, Some(7));
+        let trouble = Trouble::default();
+        assert_eq!(within(Duration::ZERO, "test", &trouble, std::future::pending::<Result<(), _>>()).await, None);
+        assert_eq!(bounded("test", &trouble, async { Err::<(), _>(store::Error::Overloaded) }).await, None);
+        assert_eq!(bounded("test", &trouble, async { Ok(7) }).await, Some(7));
     }
 }

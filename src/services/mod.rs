@@ -2,13 +2,14 @@
 //!
 //! The road: [`accept`] → [`dispatch`] (with [`tokens`]) → [`verify`] → [`receive`].
 //! Beside it: [`access`] (keys), [`accounts`], [`batches`], [`users`], [`reports`] (views and changes by hand), [`outcomes`] (who waits
-//! for what), [`limits`] (how often), [`verdict`] and [`breaker`] (rules of [`dispatch`]), [`slots`] (how many at once), [`sweep`] (repairs), [`health`].
+//! for what), [`limits`] (how often), [`verdict`] and [`breaker`] (rules of [`dispatch`]), [`slots`] (how many at once), [`sweep`] (repairs), [`clock_watch`], [`health`].
 
 pub mod accept;
 pub mod access;
 pub mod accounts;
 pub mod batches;
 pub mod breaker;
+pub mod clock_watch;
 pub mod dispatch;
 pub mod health;
 pub mod limits;

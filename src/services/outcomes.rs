@@ -18,7 +18,7 @@ pub struct Progress {
     pub reason: Option<String>,
     pub msgid: Option<String>,
     pub next_attempt_at: Option<Timestamp>,
-    /// The attempts made in this step.
+    /// The attempts made in this step. Those known already may be among them.
     pub attempts: Vec<Attempt>,
     pub at: Timestamp,
 }

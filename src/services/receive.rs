@@ -9,6 +9,7 @@ use crate::domain::clock::Clock;
 use crate::domain::ids::CallbackId;
 use crate::domain::receipt::{Receipt, ReceiptStatus};
 use crate::domain::secret::Openid;
+use crate::failpoint::{Point, reach};
 use crate::services::outcomes::{Outcomes, Progress};
 use crate::store;
 use crate::telemetry::metrics::Metrics;
@@ -52,6 +53,7 @@ impl Receive {
         }
         let reply = match recorded? {
             Recorded::First { receipts } => {
+                reach(Point::CallbackKept);
                 self.metrics.callback(&account.name, &kind, "stored");
                 self.tell(&account, &reports, receipts);
                 reply
@@ -105,6 +107,7 @@ impl Receive {
         for (report, effect) in reports.iter().zip(effects) {
             match effect {
                 ReceiptEffect::Settled { message_id, state, reason, msgid } => {
+                    reach(Point::ReceiptKept);
                     self.metrics.receipt(&account.name, report);
                     let (at, msgid, attempts) = (self.clock.now(), Some(msgid), Vec::new());
                     let progress = Progress { state, reason, msgid, next_attempt_at: None, attempts, at };

@@ -9,6 +9,7 @@ use crate::domain::limit::OnLimit;
 use crate::domain::message::{IdempotencyKey, Message, MessageFilter, NewMessage};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::state::State;
+use crate::failpoint::{Point, reach};
 use crate::services::accept::{Accept, AcceptError, Kept, Wait};
 use crate::services::outcomes::{Outcomes, Progress};
 use crate::store::{self, messages::Changed};
@@ -65,6 +66,7 @@ impl Reports {
     pub async fn cancel(&self, caller: &Caller, id: MessageId) -> Result<Message, ReportError> {
         self.look_up(caller, id).await?;
         let changed = self.messages.cancel(id, self.clock.now()).await?;
+        reach(Point::CancelKept);
         self.changed(caller, id, changed).await
     }
 
@@ -80,13 +82,16 @@ impl Reports {
             return Err(AcceptError::Forbidden { detail }.into());
         }
         let message = self.again(caller, old)?;
-        Ok(self.accept.admit(message, None, OnLimit::Reject, Wait::Not, Vec::new()).await?)
+        let kept = self.accept.admit(message, None, OnLimit::Reject, Wait::Not, Vec::new()).await?;
+        reach(Point::RetryKept);
+        Ok(kept)
     }
 
     /// Settles an `unknown` message by an operator's word: `sent` or `failed`.
     pub async fn resolve(&self, caller: &Caller, id: MessageId, state: State) -> Result<Message, ReportError> {
         self.look_up(caller, id).await?;
         let changed = self.messages.resolve(id, state, self.clock.now()).await?;
+        reach(Point::ResolveKept);
         self.changed(caller, id, changed).await
     }
 

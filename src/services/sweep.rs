@@ -8,14 +8,18 @@ use crate::config::store::RetentionConfig;
 use crate::domain::clock::Clock;
 use crate::domain::ids::MessageId;
 use crate::domain::state::State;
+use crate::failpoint::{Point, reach};
 use crate::services::dispatch::Running;
 use crate::services::outcomes::{Outcomes, Progress};
 use crate::services::slots::Slots;
 use crate::services::verdict::REPEAT_WINDOW;
 use crate::store;
+use crate::store::queue::CRASHES;
 
 /// Rows that one transaction touches: others write in between.
 const BATCH: usize = 500;
+/// Rows that one transaction deletes.
+pub const FORGET_BATCH: usize = 500;
 /// How long an idempotency key is kept.
 const KEY_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -40,10 +44,23 @@ impl Sweep {
         let mut touched = 0;
         loop {
             let rescued = self.queue.rescue(self.clock.now(), REPEAT_WINDOW, BATCH, &self.running.list()).await?;
-            let count = rescued.queued.len() + rescued.unknown.len() + rescued.settled.len();
+            let ended = rescued.unknown.len() + rescued.quarantined.len() + rescued.settled.len();
+            let count = rescued.queued.len() + ended;
             touched += count;
+            if count > 0 {
+                reach(Point::RescueKept);
+            }
             for id in &rescued.unknown {
                 tracing::warn!(message.id = %id, "in doubt after a crash: it may have been sent, so it is not repeated");
+                self.tell(*id, State::Unknown);
+            }
+            for id in &rescued.quarantined {
+                tracing::error!(
+                    message.id = %id,
+                    crashes = CRASHES,
+                    "quarantined: the gateway died each of the last times that it had this message in hand; it may have been \
+                     sent. Look for what the log says before each end; then settle it (resolve) or send it anew (retry)"
+                );
                 self.tell(*id, State::Unknown);
             }
             for (id, state) in &rescued.settled {
@@ -66,6 +83,7 @@ impl Sweep {
             let expired = self.queue.expire(self.clock.now(), BATCH).await?;
             touched += expired.len();
             for (id, state) in &expired {
+                reach(Point::ExpireKept);
                 self.tell(*id, *state);
             }
             if expired.len() < BATCH {
@@ -78,9 +96,9 @@ impl Sweep {
     pub async fn forget_keys(&self) -> Result<usize, store::Error> {
         let mut touched = 0;
         loop {
-            let count = self.outbox.forget_keys(self.clock.now().minus(KEY_LIFE), BATCH).await?;
+            let count = self.outbox.forget_keys(self.clock.now().minus(KEY_LIFE), FORGET_BATCH).await?;
             touched += count;
-            if count < BATCH {
+            if count < FORGET_BATCH {
                 return Ok(touched);
             }
         }
@@ -91,16 +109,17 @@ impl Sweep {
         let now = self.clock.now();
         let (mut messages, mut callbacks) = (0, 0);
         loop {
-            let batch = self.messages.forget(now.minus(self.retention.messages), BATCH).await?;
+            let batch = self.messages.forget(now.minus(self.retention.messages), FORGET_BATCH).await?;
             messages += batch;
-            if batch < BATCH {
+            reach(Point::ForgetKept);
+            if batch < FORGET_BATCH {
                 break;
             }
         }
         loop {
-            let batch = self.inbox.forget(now.minus(self.retention.callbacks), BATCH).await?;
+            let batch = self.inbox.forget(now.minus(self.retention.callbacks), FORGET_BATCH).await?;
             callbacks += batch;
-            if batch < BATCH {
+            if batch < FORGET_BATCH {
                 break;
             }
         }

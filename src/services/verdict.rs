@@ -18,6 +18,8 @@ use crate::wechat::errcode::{self, Class};
 
 /// Ten minutes less a margin for clocks and for the way.
 pub const REPEAT_WINDOW: Duration = Duration::from_secs(9 * 60);
+/// The reason of what may not be repeated any more.
+pub const WINDOW_OVER: &str = "repeat_window_over";
 /// How much of that margin is for the way. What may be longer under way, because `wechat.timeout` is long, is begun earlier.
 const WAY: Duration = Duration::from_secs(30);
 /// The minute quotas of WeChat start anew within it.
@@ -29,6 +31,8 @@ const DAY_SECONDS: i64 = 24 * 3600;
 const QUOTA_DAY_SHIFT_SECONDS: i64 = 8 * 3600 - 300;
 /// Repeats after the quota day begins are spread over this long.
 const QUOTA_SPREAD: Duration = Duration::from_secs(60);
+/// The account's calls of this minute are used up; the other rates of its class concern one recipient.
+const ACCOUNT_RATE: i64 = 45011;
 /// "Duplicate of a message sent within 60 seconds" (undocumented).
 const DUPLICATE: i64 = 40241;
 
@@ -217,7 +221,12 @@ fn busy_since(at: Situation<'_>) -> Option<Timestamp> {
 pub fn past_window(lease: &Lease, due_at: Timestamp) -> Option<Next> {
     let is_over = |since: Timestamp| due_at < since || due_at >= since.plus(REPEAT_WINDOW);
     let over = lease.doubtful_since.is_some_and(is_over) || lease.busy_since.is_some_and(is_over);
-    over.then(|| Next::Unknown { reason: "repeat_window_over".to_owned() })
+    over.then(|| Next::Unknown { reason: WINDOW_OVER.to_owned() })
+}
+
+/// WeChat is asked for more than it can or will do now, for whichever message.
+pub fn is_congestion(code: i64) -> bool {
+    code == ACCOUNT_RATE || errcode::class(code) == Class::Transient
 }
 
 /// A refusal settles the message, unless an earlier attempt may have been taken: then the doubt stays. A refusal of the

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::Error;
 use crate::domain::batch::{Batch, BatchCount, NewBatch, RejectedItem};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::BatchId;
+use crate::domain::ids::{BatchId, MessageId};
 use crate::domain::message::{IdempotencyKey, NewMessage};
 
 #[async_trait]
@@ -43,4 +43,17 @@ pub enum KeptBatch {
     Mismatch {
         batch_id: BatchId,
     },
+}
+
+/// The first of these with the same key, when its body is another.
+pub(super) fn earlier_in<'a>(
+    messages: impl IntoIterator<Item = &'a NewMessage>,
+    key: &IdempotencyKey,
+) -> Option<MessageId> {
+    let (message, known) = messages.into_iter().find_map(|message| {
+        let known = message.idempotency.as_ref()?;
+        let is_same = known.client == key.client && known.endpoint == key.endpoint && known.key == key.key;
+        is_same.then_some((message, known))
+    })?;
+    (known.body_hash != key.body_hash).then_some(message.id)
 }

@@ -23,8 +23,22 @@ pub trait Counts: Send + Sync {
     /// Final receipts that no message has claimed yet.
     async fn unmatched_receipts(&self) -> Result<u64, Error>;
 
+    /// The room on the volume that the store keeps its files on, as it was seen last: about once a second while it is
+    /// written to. `None`: it has none of its own (a database server sees to that itself), or it is not known yet.
+    fn space(&self) -> Option<Space> {
+        None
+    }
+
     /// Writes and reads back one row: for `/ready` and `doctor`.
     async fn probe(&self) -> Result<(), Error>;
+}
+
+/// Room on the store's volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    pub free_bytes: u64,
+    /// Too little: `Outbox::accept` answers `Error::NoRoom`.
+    pub is_short: bool,
 }
 
 /// One line of `Counts::states`.

@@ -3,15 +3,22 @@
 //! Each trait is one door; its doc comments are the contract that every backend keeps. A verb is whole: it is one
 //! transaction, and when it returns `Ok` its effect is on disk.
 
+pub mod allowance;
 pub mod batches;
+mod bounds;
 pub mod callbacks;
 pub mod counts;
+mod figures;
+mod history;
 pub mod keys;
 pub mod messages;
 pub mod open;
 pub mod outbox;
+pub mod postgres;
 pub mod queue;
 pub mod redis;
+pub mod restore;
+mod rules;
 pub mod sqlite;
 pub mod tokens;
 pub mod users;
@@ -20,13 +27,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use allowance::Allowance;
 pub use batches::{Batches, KeptBatch};
 pub use callbacks::Inbox;
-pub use counts::{Counts, StateCount};
+pub use counts::{Counts, Space, StateCount};
 pub use keys::Keys;
 pub use messages::Messages;
 pub use outbox::{Accepted, Outbox};
-pub use queue::{OpenAccount, Queue, Rescued, Settled};
+pub use queue::{Change, OpenAccount, Queue, Realigned, Rescued, Settled};
+pub use restore::Restore;
 pub use tokens::{SharedTokens, Tokens};
 pub use users::Users;
 
@@ -42,6 +51,7 @@ pub struct Stores {
     pub tokens: Arc<dyn Tokens>,
     pub users: Arc<dyn Users>,
     pub counts: Arc<dyn Counts>,
+    pub restore: Arc<dyn Restore>,
     pub closing: Arc<dyn Closing>,
 }
 
@@ -63,9 +73,12 @@ pub trait Closing: Send + Sync {
 /// What can go wrong at a door, cut by what the caller can do about it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// Nothing was written. Try again later.
+    /// Nothing was written. Try again later. The store itself says so in the log, once, and when it is over.
     #[error("the store is unavailable: {reason}")]
     Unavailable { reason: String },
+    /// Nothing was written: there is too little room for more. The advice is fit for callers: how much is free, what to do.
+    #[error("{advice}")]
+    NoRoom { advice: String },
     /// A query was given up: it asks for too much at once.
     #[error("{advice}")]
     TooSlow { advice: String },
@@ -75,4 +88,11 @@ pub enum Error {
     /// A row holds what this version cannot read.
     #[error("{table}.{column} of row {row} cannot be read")]
     Corrupt { table: &'static str, column: &'static str, row: String },
+}
+
+impl Error {
+    /// The log has it already: whoever meets it need not say it again, for every request and every tick.
+    pub const fn is_said(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::NoRoom { .. })
+    }
 }

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use super::redis::RedisTokens;
+use super::redis::{Link, RedisTokens};
 use super::{Error, SharedTokens, Stores};
-use crate::config::store::{RedisConfig, StoreConfig};
+use crate::config::store::StoreConfig;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
 
-/// Opens the store: runs missing migrations, and refuses a file that another gateway process serves.
+/// Opens the store: runs missing migrations, and refuses a file that another gateway process serves. A database may be served
+/// by several: each is a node.
 pub async fn open(config: &StoreConfig, boot: BootId, sealer: Sealer) -> Result<Stores, Error> {
     match config {
         StoreConfig::Sqlite(config) => super::sqlite::open(config, boot, sealer).await,
+        StoreConfig::Postgres(config) => super::postgres::open(config, boot, sealer).await,
     }
 }
 
@@ -20,18 +22,35 @@ pub async fn open(config: &StoreConfig, boot: BootId, sealer: Sealer) -> Result<
 pub async fn open_for_tools(config: &StoreConfig, sealer: Sealer) -> Result<Stores, Error> {
     match config {
         StoreConfig::Sqlite(config) => super::sqlite::open_for_tools(config, sealer).await,
+        StoreConfig::Postgres(config) => super::postgres::open_for_tools(config, sealer).await,
     }
 }
 
-/// Runs missing migrations → the schema versions before and after; refused while a gateway serves the store, unless
+/// Runs missing migrations → the schema versions before and after. Of a file it is refused while a gateway serves it, unless
 /// nothing is missing.
 pub async fn migrate(config: &StoreConfig) -> Result<(usize, usize), Error> {
     match config {
         StoreConfig::Sqlite(config) => super::sqlite::migrate(config).await,
+        StoreConfig::Postgres(config) => super::postgres::migrate(config).await,
     }
 }
 
-/// The shared tokens. Connects when first used: Redis may be absent, now or later. `Unavailable` only for a URL that is none.
-pub fn share_tokens(config: &RedisConfig, sealer: Sealer) -> Result<Arc<dyn SharedTokens>, Error> {
-    Ok(Arc::new(RedisTokens::new(config, sealer)?))
+/// What is there, in a sentence, without changing anything. Of a file only whether it exists: its disk is another matter.
+pub async fn inspect(config: &StoreConfig) -> Result<String, Error> {
+    match config {
+        StoreConfig::Sqlite(config) => Ok(format!(
+            "{} {}",
+            config.path.display(),
+            match config.path.exists() {
+                true => "is there",
+                false => "will be made",
+            }
+        )),
+        StoreConfig::Postgres(config) => super::postgres::inspect(config).await,
+    }
+}
+
+/// The shared tokens, through a link that other doors may use too.
+pub fn share_tokens(link: &Link, sealer: Sealer) -> Arc<dyn SharedTokens> {
+    Arc::new(RedisTokens::new(link.clone(), sealer))
 }

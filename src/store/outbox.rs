@@ -16,7 +16,8 @@ pub trait Outbox: Send + Sync {
     /// With `first_lease`, the row is written as `sending`, generation 1, leased for that long to the caller, who goes
     /// on with `message.first_lease(hold)`. Without, it is `scheduled` (when `send_at` is set) or `queued`.
     /// When the key is known already, nothing is written. `message.id` was made at `created_at`, within a minute.
-    /// `Error::Overloaded` is answered at once when the writer is too far behind.
+    /// `Error::Overloaded` is answered at once when the writer is too far behind. `Error::NoRoom` while `Counts::space` is
+    /// short, and nothing is written; a repeat of a known key is answered all the same.
     async fn accept(&self, message: NewMessage, first_lease: Option<Duration>) -> Result<Accepted, Error>;
 
     /// What became of the request with this key: `None` when no such one was accepted. Never `Accepted::New`.

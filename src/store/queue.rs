@@ -12,6 +12,9 @@ use crate::domain::message::Lease;
 use crate::domain::settlement::Settlement;
 use crate::domain::state::{Lane, State};
 
+/// A message that was taken back so often in a row, without an attempt that ended in between, is suspected to be the cause.
+pub const CRASHES: usize = 3;
+
 #[async_trait]
 pub trait Queue: Send + Sync {
     /// Lends up to `limit` messages of the lane and of the `open` accounts that are due (`scheduled` or `queued`, due and not
@@ -39,15 +42,18 @@ pub trait Queue: Send + Sync {
     /// kept for a later receipt). When exactly one unmatched final receipt of a template message came for the same account and
     /// openid since the doubt began, and no other message of them is in doubt or a rival (see `Inbox::record`), that receipt
     /// settles the message. The history tells both steps.
-    /// A row that `rescue` took back meanwhile (`queued` or `unknown`, reason `crash`) and nobody leased since is settled all
-    /// the same: its result is known after all. Otherwise, when the generation is not current, nothing is written and
+    /// A row that `rescue` took back meanwhile (`queued` or `unknown`, reason `crash` or `quarantined`) and nobody leased since
+    /// is settled all the same: its result is known after all. Otherwise, when the generation is not current, nothing is written and
     /// `applied` is false.
     async fn settle(&self, lease: Lease, settlement: Settlement, now: Timestamp) -> Result<Settled, Error>;
 
-    /// Takes back what died with its holder: every `sending` row that was not leased by this process, or whose lease ended
-    /// before `now`. Each becomes, at most `limit` at a time:
-    /// - `queued`, due now, `doubtful_since` = when its lease began (if not set before), when `on_unknown` is `retry`
-    ///   and the doubt is younger than `window` (a doubt from the future is not: the clock was set back);
+    /// Takes back what died with its holder: every `sending` row whose holder is not alive, or that this process holds and
+    /// whose lease ended before `now` or began more than [`JUMP`](crate::domain::clock::JUMP) after it (the clock was set
+    /// back). Where one process serves a store, no other holder is alive. Each becomes, at most `limit` at a time:
+    /// - `queued`, reason `crash`, due now, `doubtful_since` = when its lease began (if not set before), when `on_unknown` is
+    ///   `retry` and the doubt is younger than `window` (a doubt from the future is not: the clock was set back);
+    /// - `unknown`, reason `quarantined`, instead, when its history tells that the last [`CRASHES`] − 1 attempts ended like
+    ///   this one: its last lines, those of `sending` aside, are `queued` by a `crash`;
     /// - `unknown`, reason `crash`, otherwise;
     /// - `delivered` or `undelivered`, when a receipt settles it as in `settle`.
     ///
@@ -60,6 +66,16 @@ pub trait Queue: Send + Sync {
         running: &[MessageId],
     ) -> Result<Rescued, Error>;
 
+    /// The clock was set back to `now`, perhaps: puts right what waits by dates of a clock that ran ahead. "Ahead" is a last
+    /// change more than [`JUMP`](crate::domain::clock::JUMP) after `now`. Of the `queued` rows, at most `limit` at a time,
+    /// - those that may be at WeChat (`doubtful_since` or `busy_since` is set) and are ahead become `unknown`, reason
+    ///   `repeat_window_over`; all of those that may be there do, when `jumped`: it was seen to jump, and any doubt may be
+    ///   older than it looks;
+    /// - others that are ahead are due as long after `now` as they were meant to wait.
+    ///
+    /// What is `scheduled` keeps the date that its caller asked for.
+    async fn realign(&self, now: Timestamp, jumped: bool, limit: usize) -> Result<Realigned, Error>;
+
     /// `scheduled` and `queued` rows whose `expires_at` has passed become `expired`; with `doubtful_since` set, `unknown`.
     /// Reason `expired`. At most `limit`; returns their ids.
     async fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<(MessageId, State)>, Error>;
@@ -67,6 +83,21 @@ pub trait Queue: Send + Sync {
     /// The earliest due date of any `scheduled` or `queued` row of the `open` accounts: when to look again. It may have
     /// passed although `lease` gives nothing (the row has expired and waits for `expire`), so a poller keeps a least interval.
     async fn next_due(&self, open: &[OpenAccount]) -> Result<Option<Timestamp>, Error>;
+
+    /// The next thing that another process has done and that may concern this one; never, where one process serves a store.
+    /// One caller at a time. Only a hint: some may be missed, and what it names may be over.
+    async fn changed(&self) -> Change {
+        std::future::pending().await
+    }
+}
+
+/// What another process has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It made work that is due.
+    Due,
+    /// It took this message further, and whoever accepted it may be waiting.
+    Ended(MessageId),
 }
 
 /// An account that messages may be sent for now.
@@ -88,11 +119,21 @@ pub struct Settled {
     pub msgid: Option<String>,
 }
 
+/// What `realign` did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Realigned {
+    pub unknown: Vec<MessageId>,
+    /// How many got another due date.
+    pub moved: usize,
+}
+
 /// What `rescue` did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rescued {
     pub queued: Vec<MessageId>,
     pub unknown: Vec<MessageId>,
+    /// `unknown` too: the process died with each of them [`CRASHES`] times in a row.
+    pub quarantined: Vec<MessageId>,
     /// By a receipt that was there already.
     pub settled: Vec<(MessageId, State)>,
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::Error;
+use super::{Allowance, Error};
 use crate::domain::token::AccessToken;
 
 #[async_trait]
@@ -16,22 +16,32 @@ pub trait Tokens: Send + Sync {
     async fn keep(&self, account: &str, app_id: &str, token: &AccessToken) -> Result<bool, Error>;
 }
 
-/// The same, shared between nodes. Every verb gives up within 100 ms; an error means only: go on without.
+/// The same, shared between nodes. No verb takes longer than what is left of the allowance; an error means only: go on without.
 #[async_trait]
 pub trait SharedTokens: Send + Sync {
-    async fn load(&self, account: &str, app_id: &str) -> Result<Option<AccessToken>, Error>;
+    async fn load(&self, allowance: &mut Allowance, account: &str, app_id: &str) -> Result<Option<AccessToken>, Error>;
 
     /// Publishes it unless a newer generation is there (`false`). Forgotten when the token expires.
-    async fn publish(&self, account: &str, app_id: &str, token: &AccessToken) -> Result<bool, Error>;
+    async fn publish(
+        &self,
+        allowance: &mut Allowance,
+        account: &str,
+        app_id: &str,
+        token: &AccessToken,
+    ) -> Result<bool, Error>;
 
-    /// Takes the right to refresh for `hold`; `None` when another node has it.
-    async fn lock(&self, account: &str, app_id: &str, hold: Duration) -> Result<Option<RefreshLock>, Error>;
+    /// Takes the right to refresh for `hold`; `None` when another node has it. If it was taken without our learning it, it is
+    /// given back as soon as that is possible.
+    async fn lock(
+        &self,
+        allowance: &mut Allowance,
+        account: &str,
+        app_id: &str,
+        hold: Duration,
+    ) -> Result<Option<RefreshLock>, Error>;
 
-    /// Gives the right back, if it is still ours.
-    async fn unlock(&self, lock: RefreshLock) -> Result<(), Error>;
-
-    /// For `/ready` and `doctor`.
-    async fn ping(&self) -> Result<(), Error>;
+    /// Gives the right back, if it is still ours; after an error, as soon as that is possible.
+    async fn unlock(&self, allowance: &mut Allowance, lock: RefreshLock) -> Result<(), Error>;
 }
 
 /// The row that a sealed token is bound to.
@@ -44,4 +54,5 @@ pub(super) fn row_name(account: &str) -> String {
 pub struct RefreshLock {
     pub key: String,
     pub holder: String,
+    pub hold: Duration,
 }

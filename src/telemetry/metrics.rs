@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus::{
@@ -25,6 +25,8 @@ const LABEL_ROOM: usize = 96;
 pub struct Metrics(Arc<Families>);
 
 struct Families {
+    /// Held while figures are filled in and read: two scrapes at once would see each other's half.
+    scraping: Mutex<()>,
     registry: Registry,
     heads: Vec<Head>,
     http_requests: IntCounterVec,
@@ -38,6 +40,8 @@ struct Families {
     queue_depth: IntGaugeVec,
     oldest_ready: Gauge,
     unmatched_receipts: IntGauge,
+    /// Without a series where the store has no volume of its own.
+    storage_free: IntGaugeVec,
     accept_to_attempt: Histogram,
     wechat_requests: IntCounterVec,
     wechat_duration: HistogramVec,
@@ -47,6 +51,9 @@ struct Families {
     receipts: IntCounterVec,
     rate_limited: IntCounterVec,
     rate_limit_observed: IntCounterVec,
+    redis_up: IntGaugeVec,
+    redis_errors: IntCounterVec,
+    log_lines_dropped: IntCounter,
     start_time: Gauge,
     errcodes: Bounded,
     callback_types: Bounded,
@@ -65,14 +72,27 @@ pub struct Scrape {
     /// `None`: not known now; the old figure stays.
     pub oldest_ready: Option<Duration>,
     pub unmatched_receipts: Option<u64>,
+    /// `None`: the store has no volume of its own.
+    pub storage_free_bytes: Option<u64>,
     /// Account, seconds until its token expires (0: none).
     pub tokens: Vec<(String, f64)>,
+    /// `None`: the gateway works without Redis.
+    pub redis: Option<RedisFigures>,
+}
+
+/// How Redis stands.
+#[derive(Clone, Debug, Default)]
+pub struct RedisFigures {
+    pub is_up: bool,
+    /// What kind of failure, how often since the start.
+    pub errors: Vec<(&'static str, u64)>,
 }
 
 impl Metrics {
     pub fn new() -> Self {
         let made = Maker::default();
         let mut families = Families {
+            scraping: Mutex::default(),
             http_requests: made.counters(
                 "wxgate_http_requests_total",
                 "Requests answered, by matched route.",
@@ -99,6 +119,11 @@ impl Metrics {
             oldest_ready: made
                 .float("wxgate_queue_oldest_ready_seconds", "How long the oldest due message has been due."),
             unmatched_receipts: made.gauge("wxgate_receipts_unmatched", "Receipts that no message has claimed."),
+            storage_free: made.gauges(
+                "wxgate_storage_free_bytes",
+                "Free space on the volume of the database; below storage.min_free sends are refused.",
+                &[],
+            ),
             accept_to_attempt: made.time("wxgate_accept_to_attempt_seconds", "From accept to the first attempt."),
             wechat_requests: made.counters(
                 "wxgate_wechat_requests_total",
@@ -124,6 +149,10 @@ impl Metrics {
                 "Requests that a limit would have refused, were it enforced.",
                 &["limit"],
             ),
+            redis_up: made.gauges("wxgate_redis_up", "Whether Redis is of use: 1, or 0.", &[]),
+            redis_errors: made.counters("wxgate_redis_errors_total", "Requests to Redis that failed.", &["kind"]),
+            log_lines_dropped: made
+                .counter("wxgate_log_lines_dropped_total", "Log lines that standard error did not take in time."),
             start_time: made.float("process_start_time_seconds", "Start of the process, in seconds since 1970."),
             errcodes: Bounded::default(),
             callback_types: Bounded::default(),
@@ -142,6 +171,11 @@ impl Metrics {
     /// The process started at this moment.
     pub fn started(&self, at: Timestamp) {
         self.0.start_time.set(millis_as_seconds(at.as_millis()));
+    }
+
+    /// For the log's writer: how many lines it had to drop.
+    pub fn log_lines_dropped(&self) -> IntCounter {
+        self.0.log_lines_dropped.clone()
     }
 
     /// One call to WeChat has ended. `errcode`: the number, or `timeout`, `connect`, `broken`, `garbage`.
@@ -210,6 +244,7 @@ impl Metrics {
     /// The text of all families, with these figures filled in.
     pub fn render(&self, scrape: &Scrape) -> String {
         let families = &self.0;
+        let _one_at_a_time = families.scraping.lock().unwrap_or_else(PoisonError::into_inner);
         // A state that nothing is in any more may be missing from the figures.
         families.messages.reset();
         for (account, state, count) in &scrape.messages {
@@ -226,8 +261,18 @@ impl Metrics {
         if let Some(count) = scrape.unmatched_receipts {
             families.unmatched_receipts.set(clamp(count));
         }
+        if let Some(bytes) = scrape.storage_free_bytes {
+            families.storage_free.with_label_values(&[] as &[&str]).set(clamp(bytes));
+        }
         for (account, seconds) in &scrape.tokens {
             families.token_expires_in.with_label_values(&[account]).set(*seconds);
+        }
+        if let Some(redis) = &scrape.redis {
+            families.redis_up.with_label_values::<&str>(&[]).set(redis.is_up.into());
+            families.redis_errors.reset();
+            for (kind, count) in &redis.errors {
+                families.redis_errors.with_label_values(&[kind]).inc_by(*count);
+            }
         }
         let gathered = families.registry.gather();
         let mut text = TextEncoder::new().encode_to_string(&gathered).unwrap_or_default();
@@ -380,7 +425,9 @@ mod tests {
             unaccounted: 1,
             oldest_ready: Some(Duration::from_millis(1500)),
             unmatched_receipts: Some(4),
+            storage_free_bytes: Some(1 << 30),
             tokens: vec![("shop".to_owned(), 7000.0)],
+            redis: Some(RedisFigures { is_up: true, errors: vec![("timeout", 3), ("auth", 0)] }),
         });
         for line in [
             "wxgate_http_requests_total{method=\"POST\",route=\"/send-template\",status=\"200\"} 1",
@@ -398,7 +445,10 @@ mod tests {
             "wxgate_queue_depth{lane=\"bulk\"} 7",
             "wxgate_queue_oldest_ready_seconds 1.5",
             "wxgate_receipts_unmatched 4",
+            "wxgate_storage_free_bytes 1073741824",
             "wxgate_token_expires_in_seconds{account=\"shop\"} 7000",
+            "wxgate_redis_up 1",
+            "wxgate_redis_errors_total{kind=\"timeout\"} 3",
             "process_start_time_seconds 1700000000.5",
             "wxgate_build_info{version=",
         ] {

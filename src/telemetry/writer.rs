@@ -3,11 +3,12 @@
 //! When the channel is full, lines are dropped and counted; the count is written as a line once there is room again.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use prometheus::IntCounter;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines that may wait.
@@ -26,6 +27,7 @@ enum Item {
 pub(super) struct Lines {
     sender: SyncSender<Item>,
     dropped: Arc<AtomicU64>,
+    counter: Arc<OnceLock<IntCounter>>,
 }
 
 /// Keep it until the process ends: dropping it waits (2 s at most) until what was logged is written.
@@ -38,7 +40,7 @@ pub struct LogGuard {
 pub(super) fn start(sink: impl Write + Send + 'static) -> io::Result<(Lines, LogGuard)> {
     let (sender, receiver) = sync_channel(ROOM);
     let dropped = Arc::new(AtomicU64::new(0));
-    let lines = Lines { sender, dropped: dropped.clone() };
+    let lines = Lines { sender, dropped: dropped.clone(), counter: Arc::default() };
     std::thread::Builder::new().name("log".to_owned()).spawn(move || run(&receiver, sink, &dropped))?;
     Ok((lines.clone(), LogGuard { lines }))
 }
@@ -74,6 +76,9 @@ impl Lines {
     fn push(&self, line: Vec<u8>) {
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.sender.try_send(Item::Line(line)) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
+            if let Some(counter) = self.counter.get() {
+                counter.inc();
+            }
         }
     }
 }
@@ -112,6 +117,11 @@ impl Drop for Line<'_> {
 }
 
 impl LogGuard {
+    /// From now on lines that are dropped are counted there too; the first counter stays.
+    pub fn count_dropped_in(&self, counter: IntCounter) {
+        let _ = self.lines.counter.set(counter);
+    }
+
     /// Waits until what was logged before is written, 2 s at most.
     pub fn flush(&self) {
         let (done, wait) = sync_channel(1);
@@ -160,6 +170,8 @@ mod tests {
         let (open, gate) = sync_channel(1);
         let written = Arc::new(Mutex::new(Vec::new()));
         let (lines, guard) = start(Gated { gate, open: false, written: written.clone() }).unwrap();
+        let counter = IntCounter::new("dropped", "Dropped lines.").unwrap();
+        guard.count_dropped_in(counter.clone());
         for number in 0..3 * ROOM {
             lines.make_writer().write_all(format!("line {number}\n").as_bytes()).unwrap();
         }
@@ -175,6 +187,9 @@ mod tests {
         let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
         assert!(text.starts_with("line 0\n"), "{}", &text[..40]);
         assert!(text.contains("log lines were dropped"));
+        let kept = text.lines().filter(|line| line.starts_with("line ")).count() as u64;
+        assert_eq!(kept + counter.get(), 3 * ROOM as u64, "each line is written or counted");
+        assert!(counter.get() > 0);
         assert!(text.contains("last\n"));
     }
 }

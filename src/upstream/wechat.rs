@@ -5,11 +5,16 @@ use std::time::Duration;
 
 use crate::domain::account::{Account, TokenApi};
 use crate::domain::secret::Secret;
+use crate::failpoint::{Point, reach};
 use crate::wechat::answer::Answer;
 use crate::wechat::{errcode, send};
 
 /// No answer of these two calls is longer; what is, is not WeChat's.
 const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
+/// So many bytes of WeChat's own words are kept; its longest are a tenth of that.
+const WORDS_LIMIT_BYTES: usize = 1024;
+/// No token lives longer (access_token page), whatever an answer says.
+const TOKEN_LIFE_SECONDS: u64 = 7200;
 const JSON: &str = "application/json; charset=utf-8";
 
 /// How a call ended without an answer.
@@ -92,14 +97,14 @@ impl WechatClient {
                 &[("grant_type", "client_credential"), ("appid", &account.app_id), ("secret", secret)],
             )),
         };
-        let answer = call(request).await?;
+        let answer = call(request, secret).await?;
         if answer.errcode != 0 {
             return Ok(TokenReply::Refused { errcode: answer.errcode, errmsg: answer.errmsg, rid: answer.rid });
         }
         match (answer.access_token, answer.expires_in) {
             (Some(token), Some(seconds)) if !token.is_empty() && seconds > 0 => Ok(TokenReply::Token(FreshToken {
                 token: Secret::new(token),
-                expires_in: Duration::from_secs(seconds.unsigned_abs()),
+                expires_in: Duration::from_secs(seconds.unsigned_abs().min(TOKEN_LIFE_SECONDS)),
             })),
             _ => Err(garbage("the answer holds no access_token")),
         }
@@ -112,7 +117,7 @@ impl WechatClient {
             &[("access_token", token.expose())],
         );
         let request = self.http.post(url).header("content-type", JSON).body(body);
-        let answer = call(request).await?;
+        let answer = call(request, token.expose()).await?;
         if answer.errcode == 0 && answer.body.get("errcode").is_none() && answer.msgid.is_none() {
             return Err(garbage("the answer holds neither errcode nor msgid"));
         }
@@ -133,14 +138,30 @@ fn url_with(base: &str, query: &[(&str, &str)]) -> String {
     url
 }
 
-async fn call(request: reqwest::RequestBuilder) -> Result<Answer, CallError> {
+/// `secret`: what the request holds and no answer may tell.
+async fn call(request: reqwest::RequestBuilder, secret: &str) -> Result<Answer, CallError> {
+    reach(Point::CallReady);
     let response = request.send().await.map_err(|error| how_far(&error))?;
+    reach(Point::CallHead);
     let status = response.status();
     let body = read_limited(response).await?;
     if !status.is_success() {
         return Err(garbage(&format!("HTTP {status}")));
     }
-    Answer::parse(&body).map_err(|error| garbage(&error.to_string()))
+    let mut answer = Answer::parse(&body).map_err(|error| garbage(&error.to_string()))?;
+    answer.errmsg = presentable(&answer.errmsg, secret);
+    Ok(answer)
+}
+
+/// WeChat's words are kept and shown. Whoever answers in its place may have written back what it was sent, or a book.
+fn presentable(errmsg: &str, secret: &str) -> String {
+    let in_query: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    let mut words = errmsg.to_owned();
+    for hidden in [secret, &in_query].into_iter().filter(|hidden| !hidden.is_empty()) {
+        words = words.replace(hidden, "***");
+    }
+    words.truncate(words.floor_char_boundary(WORDS_LIMIT_BYTES));
+    words
 }
 
 async fn read_limited(mut response: reqwest::Response) -> Result<Vec<u8>, CallError> {

@@ -94,13 +94,14 @@ fn integer(value: &Value) -> Option<i64> {
     }
 }
 
-/// A 64-bit id as text; numbers that do not fit one are no ids.
+/// A 64-bit id as text; what does not fit one is no id, however it is written.
 fn id(value: &Value) -> Option<String> {
-    match value {
-        Value::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string()),
-        Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
-        _ => None,
-    }
+    let text = match value {
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.trim().to_owned(),
+        _ => return None,
+    };
+    (text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok()).then_some(text)
 }
 
 #[cfg(test)]
@@ -122,7 +123,11 @@ mod tests {
             assert_eq!(parse(&format!(r#"{{"errcode":0,"msg_id":"{id}"}}"#)).msgid.as_deref(), Some(id));
         }
         assert_eq!(parse(r#"{"errcode":0,"msgid":null}"#).msgid, None);
-        assert_eq!(parse(r#"{"errcode":0,"msgid":99999999999999999999}"#).msgid, None);
+        for id in
+            ["99999999999999999999", "\"99999999999999999999\"", "1.5", "1e3", "\"\"", "\"soon\"", "[7]", "{}", "true"]
+        {
+            assert_eq!(parse(&format!(r#"{{"errcode":0,"msgid":{id}}}"#)).msgid, None, "{id}");
+        }
     }
 
     #[test]

@@ -83,7 +83,8 @@ impl Inbound {
     /// Two callbacks with equal keys are one (per account). At most 100 ASCII characters.
     ///
     /// WeChat's own rule (sender and second) drops receipts of one second, and message ids alone have been seen with
-    /// two senders. So: messages by sender and id, receipts by event, id and sender, the rest by all it says.
+    /// two senders. So: messages by sender and id, receipts that say how it ended by event, id and sender, the rest by all
+    /// it says.
     pub fn dedupe_key(&self, plain_body: &[u8]) -> String {
         let from = self.from_user_name.as_str();
         match &self.kind {
@@ -132,15 +133,23 @@ impl Kind {
     }
 }
 
-/// The ids of the messages that a receipt is about; `None` when it is none, or when an entry has no id of its own.
+/// The ids of the messages that a receipt is about; `None` when it is none, when an entry has no id of its own, or when it
+/// does not say how it ended: then another one may follow that does.
 fn receipt_ids(event: &Event) -> Option<String> {
     let ids: Vec<&str> = match event {
+        Event::TemplateSendJobFinish { status, .. } if !is_final(status) => return None,
         Event::TemplateSendJobFinish { msgid, .. } => vec![msgid],
         Event::SubscribeMsgSent(entries) => entries.iter().map(|entry| entry.msgid.as_str()).collect(),
         _ => return None,
     };
     let whole = !ids.is_empty() && ids.iter().all(|id| !id.is_empty() && *id != "0");
     whole.then(|| ids.join(","))
+}
+
+/// "Template messages", table of `Status`.
+fn is_final(status: &str) -> bool {
+    let status = status.trim();
+    status == "success" || status.starts_with("failed")
 }
 
 /// `m:from:id` where that is short and plain; else, or with a body, `m:#` and a hash of all parts.

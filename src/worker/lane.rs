@@ -11,6 +11,8 @@ use tokio_util::task::TaskTracker;
 use crate::domain::clock::Clock;
 use crate::domain::message::Lease;
 use crate::domain::state::Lane;
+use crate::failpoint::{Point, reach};
+use crate::services::clock_watch::ClockWatch;
 use crate::services::dispatch::{Audience, Dispatch};
 use crate::services::slots::{Slot, Slots};
 use crate::store::{self, OpenAccount};
@@ -44,6 +46,7 @@ pub struct Worker {
     pub slots: Slots,
     pub tasks: TaskTracker,
     pub clock: Arc<dyn Clock>,
+    pub watch: ClockWatch,
     /// How long a lease is held.
     pub hold: Duration,
     /// How many turns were taken so far.
@@ -67,6 +70,10 @@ impl Worker {
             let pause = match self.step().await {
                 Ok(Step::Started(_)) => continue,
                 Ok(Step::Idle { pause }) => pause,
+                Err(error) if error.is_said() => {
+                    tracing::debug!(%error, "the queue cannot be read");
+                    STORE_PAUSE
+                }
                 Err(error) => {
                     tracing::error!(%error, "the queue cannot be read");
                     STORE_PAUSE
@@ -82,6 +89,7 @@ impl Worker {
 
     /// Leases what is due, as far as there are slots, and starts it.
     pub async fn step(&self) -> Result<Step, store::Error> {
+        self.watch.check().await?;
         let mut open = self.dispatch.open_accounts();
         let now = self.clock.now();
         match self.queue.next_due(&open).await? {
@@ -121,6 +129,7 @@ impl Worker {
         let leases = self.queue.lease(lane, open, limit, self.clock.now(), self.hold).await?;
         let started = leases.len();
         for lease in leases {
+            reach(Point::LeaseKept);
             if let Some(account) = open.iter_mut().find(|account| account.name == lease.account) {
                 account.room = account.room.saturating_sub(1);
             }
@@ -130,10 +139,17 @@ impl Worker {
     }
 
     fn start(&self, lease: Lease, slot: Option<Slot>) {
-        let dispatch = self.dispatch.clone();
+        let (dispatch, slots) = (self.dispatch.clone(), self.slots.clone());
+        // Here and not in the task: the next look at the rooms has to see it.
+        let permit = dispatch.admit(&lease.account);
         self.tasks.spawn(async move {
-            dispatch.run(lease, Audience::Nobody).await;
+            let account = lease.account.clone();
+            let state = dispatch.run(lease, permit, Audience::Nobody).await;
             drop(slot);
+            // It may be due again long before the next poll.
+            if state.is_under_way() || dispatch.is_narrow(&account) {
+                slots.ring();
+            }
         });
     }
 }

@@ -1,8 +1,10 @@
-//! The clock's work: tokens ahead of their end, orphans, expired messages, old keys.
+//! The clock's work: tokens ahead of their end, orphans, expired messages, changed keys; and beside it, hour by hour, what
+//! is old enough to be deleted.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::clock::Clock;
@@ -12,9 +14,9 @@ use crate::services::sweep::Sweep;
 use crate::services::tokens::Tokens;
 
 const TICK: Duration = Duration::from_secs(1);
-/// Limits forget who has not asked for long every so many ticks.
-const MINUTELY: u64 = 60;
-/// Old keys are looked for every so many ticks.
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+/// Ticks in an hour.
 const HOURLY: u64 = 3600;
 
 /// What a tick does.
@@ -28,39 +30,74 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// Until `stop`. The first tick comes at once: orphans of a crash do not wait.
+    /// Until `stop`. The first tick comes at once: orphans of a crash do not wait. Deleting may take minutes: it holds up
+    /// neither the ticks nor the stop.
     pub async fn run(self, stop: CancellationToken) {
-        let mut ticks = 0u64;
-        let mut interval = tokio::time::interval(TICK);
-        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = interval.tick() => {}
-            }
-            self.tick(ticks).await;
-            ticks += 1;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.every_second() => {}
+            () = self.every_minute() => {}
+            () = self.every_hour() => {}
         }
     }
 
-    /// One tick; `count` is its number.
+    async fn every_second(&self) {
+        let mut ticks = paced(TICK);
+        loop {
+            ticks.tick().await;
+            self.look_after().await;
+        }
+    }
+
+    /// Limits forget who has not asked for long.
+    async fn every_minute(&self) {
+        let mut minutes = paced(MINUTE);
+        loop {
+            minutes.tick().await;
+            self.limits.sweep(self.clock.now());
+        }
+    }
+
+    async fn every_hour(&self) {
+        let mut hours = paced(HOUR);
+        loop {
+            hours.tick().await;
+            self.forget().await;
+        }
+    }
+
+    /// One tick; `count` is its number, and with each hour's first comes the deleting.
     pub async fn tick(&self, count: u64) {
+        self.look_after().await;
+        if count.is_multiple_of(HOURLY) {
+            self.forget().await;
+        }
+    }
+
+    async fn look_after(&self) {
         self.tokens.refresh_due();
         report("orphans cannot be taken back", self.sweep.rescue().await);
         report("expired messages cannot be ended", self.sweep.expire().await);
         report("stored keys cannot be read", self.access.refresh().await);
-        if count.is_multiple_of(MINUTELY) {
-            self.limits.sweep(self.clock.now());
-        }
-        if count.is_multiple_of(HOURLY) {
-            report("old idempotency keys cannot be forgotten", self.sweep.forget_keys().await);
-            report("what is older than its retention cannot be deleted", self.sweep.forget().await);
-        }
+    }
+
+    async fn forget(&self) {
+        report("old idempotency keys cannot be forgotten", self.sweep.forget_keys().await);
+        report("what is older than its retention cannot be deleted", self.sweep.forget().await);
     }
 }
 
+/// At once, then at least so far apart.
+fn paced(span: Duration) -> Interval {
+    let mut interval = interval(span);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
 fn report<T>(what: &'static str, result: Result<T, crate::store::Error>) {
-    if let Err(error) = result {
-        tracing::error!(%error, "{what}");
+    match result {
+        Err(error) if error.is_said() => tracing::debug!(%error, "{what}"),
+        Err(error) => tracing::error!(%error, "{what}"),
+        Ok(_) => {}
     }
 }

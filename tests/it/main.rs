@@ -4,10 +4,13 @@
 mod api;
 mod binary;
 mod callback;
+mod cluster;
 mod delivery;
 mod docs;
+mod faults;
 mod harness;
 #[path = "../paper/mod.rs"]
 #[expect(dead_code, reason = "only the checker breaks its rules")]
 mod paper;
+mod redis;
 mod store;

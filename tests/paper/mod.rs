@@ -30,6 +30,7 @@ pub(crate) type Msgid = u32;
 pub(crate) type Reason = Cow<'static, str>;
 
 pub(crate) const CRASH: &str = "crash";
+pub(crate) const QUARANTINED: &str = "quarantined";
 
 /// One rule that is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +67,8 @@ pub(crate) struct Row {
     pub(crate) tries: u32,
     pub(crate) doubtful_since: Option<Timestamp>,
     pub(crate) busy_since: Option<Timestamp>,
+    /// How often in a row its holder has died.
+    pub(crate) crashes: usize,
 }
 
 /// A message as it comes in.
@@ -142,6 +145,7 @@ impl Paper {
             tries: 0,
             doubtful_since: None,
             busy_since: None,
+            crashes: 0,
         });
         self.tell(id, None, entry);
         let held = first_lease.map(|(boot, hold)| self.lend(id, boot, order.now, hold));
@@ -230,6 +234,9 @@ impl Paper {
         let row = &mut self.rows[id];
         let from = std::mem::replace(&mut row.state, to);
         row.reason = reason;
+        if to != State::Sending {
+            row.crashes = if row.reason.as_deref() == Some(CRASH) { row.crashes + 1 } else { 0 };
+        }
         self.tell(id, Some(from), to);
     }
 

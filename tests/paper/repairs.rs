@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use wxgate::domain::clock::Timestamp;
+use wxgate::domain::clock::{JUMP, Timestamp};
 use wxgate::domain::state::{OnUnknown, State};
+use wxgate::store::queue::CRASHES;
 
-use super::{Boot, CRASH, Flaw, Id, Paper, Row, is_waiting};
+use super::{Boot, CRASH, Flaw, Id, Paper, QUARANTINED, Row, is_waiting};
 
 impl Paper {
     /// As `Queue::rescue` by `own`, with room for all: the messages that were taken back. `alive`: the processes that live.
@@ -28,9 +29,11 @@ impl Paper {
 
     /// What a living process holds is its own business, also when the lease has ended.
     pub(crate) fn is_orphan(&self, id: Id, own: Boot, alive: &[Boot], now: Timestamp) -> bool {
-        let Row { state, boot, lease_until, .. } = &self.rows[id];
+        let Row { state, boot, leased_at, lease_until, .. } = &self.rows[id];
         let Some(boot) = boot else { return *state == State::Sending };
-        let ended = lease_until.is_some_and(|until| until < now) && self.flaw != Some(Flaw::RescueLooksOnlyAtOthers);
+        // A lease from the future: the clock was set back.
+        let is_over = lease_until.is_some_and(|until| until < now) || leased_at.is_some_and(|at| at > now.plus(JUMP));
+        let ended = is_over && self.flaw != Some(Flaw::RescueLooksOnlyAtOthers);
         *state == State::Sending && if *boot == own { ended } else { !alive.contains(boot) }
     }
 
@@ -45,7 +48,12 @@ impl Paper {
             row.doubtful_since = Some(since);
         }
         row.due_at = now;
-        self.change(id, if repeats && young { State::Queued } else { State::Unknown }, Some(CRASH.into()));
+        let (state, reason) = match repeats && young {
+            true if row.crashes + 1 >= CRASHES => (State::Unknown, QUARANTINED),
+            true => (State::Queued, CRASH),
+            false => (State::Unknown, CRASH),
+        };
+        self.change(id, state, Some(reason.into()));
         if let Some(kept) = self.meant_for(id, since) {
             self.deliver(id, kept);
         }

@@ -4,7 +4,7 @@ use wxgate::domain::clock::Timestamp;
 use wxgate::domain::settlement::Next;
 use wxgate::domain::state::State;
 
-use super::{CRASH, Flaw, Held, Msgid, Paper, Reason, Row, place};
+use super::{CRASH, Flaw, Held, Msgid, Paper, QUARANTINED, Reason, Row, place};
 
 /// What a settlement did, and where the message stands now.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +50,8 @@ impl Paper {
     /// The lease is current: held still, or taken back by `rescue` and lent to nobody since.
     fn may_settle(&self, held: &Held) -> bool {
         let row = &self.rows[held.id];
-        let taken_back = matches!(row.state, State::Queued | State::Unknown) && row.reason.as_deref() == Some(CRASH);
+        let is_by_rescue = matches!(row.reason.as_deref(), Some(CRASH | QUARANTINED));
+        let taken_back = matches!(row.state, State::Queued | State::Unknown) && is_by_rescue;
         let current = row.generation == held.generation || self.flaw == Some(Flaw::SettleIgnoresGeneration);
         current && (row.state == State::Sending || taken_back)
     }

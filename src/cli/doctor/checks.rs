@@ -1,4 +1,4 @@
-//! Checks that need no network: configuration and disk.
+//! Configuration and store.
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,8 @@ use nix::sys::statvfs::statvfs;
 use super::finding::Finding;
 use crate::cli::config::summary;
 use crate::config::Config;
-use crate::config::store::StoreConfig;
+use crate::config::store::{SqliteConfig, StoreConfig};
+use crate::store;
 
 const MIB: u64 = 1 << 20;
 const LITTLE_MIB: u64 = 1024;
@@ -32,8 +33,28 @@ pub(super) fn of_config(config: &Config) -> Vec<Finding> {
     findings
 }
 
-pub(super) fn disk(store: &StoreConfig) -> Finding {
-    let StoreConfig::Sqlite(store) = store;
+/// The name of what [`storage`] looks at.
+pub(super) fn storage_name(store: &StoreConfig) -> &'static str {
+    match store {
+        StoreConfig::Sqlite(_) => "disk",
+        StoreConfig::Postgres(_) => "storage",
+    }
+}
+
+/// Is there room for the file? Does the database answer? Nothing is changed.
+pub(super) async fn storage(store: &StoreConfig) -> Finding {
+    match store {
+        StoreConfig::Sqlite(file) => disk(file),
+        StoreConfig::Postgres(_) => match store::open::inspect(store).await {
+            Ok(detail) => Finding::ok("storage", detail),
+            Err(error) => {
+                Finding::failed("storage", error.to_string(), "the gateway does not start before this is mended")
+            }
+        },
+    }
+}
+
+fn disk(store: &SqliteConfig) -> Finding {
     let folder = nearest_folder(&store.path);
     let shown = folder.display();
     if let Err(error) = try_to_write(&folder) {
@@ -81,14 +102,13 @@ fn free_mib(folder: &Path) -> Option<u64> {
 mod tests {
     use super::super::finding::Status;
     use super::*;
-    use crate::config::store::SqliteConfig;
 
     #[test]
     fn a_folder_that_will_be_made_is_checked_above() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b/wxgate.db");
         assert_eq!(nearest_folder(&path), folder.path());
-        let finding = disk(&StoreConfig::Sqlite(SqliteConfig { path }));
+        let finding = disk(&SqliteConfig::at(path));
         assert_ne!(finding.status, Status::Failed, "{finding}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
         assert_eq!(nearest_folder(Path::new("wxgate.db")), Path::new("."));

@@ -13,12 +13,12 @@ use crate::config::Config;
 use crate::config::store::RedisConfig;
 use crate::domain::account::{Account, CallbackKeys};
 use crate::domain::clock::{Clock, SystemClock, Timestamp};
+use crate::store::redis::Link;
 use crate::upstream;
 use crate::wechat::signature;
 
 /// From here on callbacks of a machine with such a clock are refused now and then.
 const SKEW_LIMIT: Duration = Duration::from_secs(60);
-const REDIS_LIMIT: Duration = Duration::from_secs(3);
 
 pub(super) async fn check(config: &Config, report: &mut Report) -> anyhow::Result<()> {
     let client = upstream::http::client(&config.wechat).context("the HTTP client cannot be built")?;
@@ -43,7 +43,7 @@ pub(super) async fn check(config: &Config, report: &mut Report) -> anyhow::Resul
     }
     if let Some(redis) = &config.redis {
         report.begin("redis")?;
-        report.add(ping(redis).await)?;
+        report.add(try_out(redis).await)?;
     }
     Ok(())
 }
@@ -109,23 +109,18 @@ async fn callback(client: &reqwest::Client, public_url: &str, account: &Account,
     }
 }
 
-async fn ping(config: &RedisConfig) -> Finding {
-    let failed = |problem: String| {
-        Finding::failed(
+async fn try_out(config: &RedisConfig) -> Finding {
+    let tried = match Link::new(config) {
+        Ok(link) => link.try_out().await,
+        Err(error) => Err(error.to_string()),
+    };
+    match tried {
+        Ok(()) => Finding::ok("redis", "answers, and keeps what it is given"),
+        Err(problem) => Finding::failed(
             "redis",
-            problem,
-            "check redis.url and its password; without Redis each process works for itself",
-        )
-    };
-    let pong = async {
-        let client = redis::Client::open(config.url.expose())?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
-        redis::cmd("PING").query_async::<String>(&mut connection).await
-    };
-    match tokio::time::timeout(REDIS_LIMIT, pong).await {
-        Ok(Ok(_)) => Finding::ok("redis", "answers"),
-        Ok(Err(error)) => failed(format!("no answer: {}", error.category())),
-        Err(_) => failed("no answer in time".to_owned()),
+            format!("of no use: {problem}"),
+            "check redis.url and its password, and that it is a primary with room; without Redis each process works for itself",
+        ),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{BatchId, MessageId};
 use crate::domain::message::MessageFilter;
 use crate::domain::state;
+use crate::failpoint::{Point, reach};
 use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, Problem};
 use crate::http::extract::caller::{Admin, Allowed, Read, Send};
@@ -60,6 +61,7 @@ pub async fn send(
     prefer: Prefer,
     ApiJson { value: mut request, hash }: ApiJson<SendRequest>,
 ) -> Result<Response, ApiError> {
+    reach(Point::RequestRead);
     let warnings = std::mem::take(&mut request.warnings);
     let (dry_run, wait) = (request.dry_run, if request.r#async { Wait::Not } else { prefer.wait(api.wait) });
     let mut input = request.into_input();
@@ -75,6 +77,7 @@ pub async fn send(
 
 /// The answer for a message that is kept, whatever became of it.
 fn answer(kept: Kept, mut warnings: Vec<Warning>) -> Response {
+    reach(Point::AnswerReady);
     warnings.extend(kept.warnings);
     let id = kept.message.id;
     let mut response = match status_of(&kept.message) {

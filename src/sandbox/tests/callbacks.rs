@@ -246,6 +246,25 @@ async fn receipts_may_come_first_twice_contradict_be_odd_or_never_come() {
 }
 
 #[tokio::test]
+async fn a_receipt_that_comes_first_also_comes_when_the_caller_hangs_up() {
+    let gateway = Gateway::content().await;
+    let bench = Bench::calling(CallbackTarget::plain(&gateway.url, TOKEN)).await;
+    bench.sandbox.set_fault(Fault::of(FaultKind::ReceiptBefore));
+    let uri = format!("{SEND}?access_token={}", bench.token().await);
+    let body = axum::body::Body::from(push("o1", "a").to_string());
+    let request = http::Request::post(uri).body(body).unwrap();
+    let mut call = Box::pin(tower::ServiceExt::oneshot(bench.sandbox.router(), request));
+    while bench.sandbox.message_count() == 0 {
+        assert!(futures_util::poll!(&mut call).is_pending());
+    }
+    drop(call);
+    while bench.sandbox.pending_receipts() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(gateway.seen().len(), 1);
+}
+
+#[tokio::test]
 async fn many_failures_silence_wechat_for_a_minute() {
     let gateway = Gateway::answering(|_| (500, String::new())).await;
     let bench = Bench::calling(CallbackTarget::plain(&gateway.url, TOKEN)).await;

@@ -25,7 +25,9 @@ use crate::domain::limit::OnLimit;
 use crate::domain::message::{IdempotencyKey, Lease, Message, NewMessage};
 use crate::domain::secret::Openid;
 use crate::domain::state::{OnUnknown, State};
+use crate::failpoint::{Point, reach};
 use crate::services::accounts::Accounts;
+use crate::services::breaker::{Admission, Permit};
 use crate::services::dispatch::{Audience, Dispatch};
 use crate::services::limits::{Answer, Ask, Limits};
 use crate::services::outcomes::{Outcomes, Progress, Waiter};
@@ -56,6 +58,13 @@ pub struct Accept {
     pub clock: Arc<dyn Clock>,
     pub default_ttl: Duration,
     pub first_lease: Duration,
+}
+
+/// What the first attempt of a message holds.
+struct Lent {
+    lease: Lease,
+    slot: Slot,
+    admission: Admission,
 }
 
 /// A send that has passed every check.
@@ -161,13 +170,12 @@ impl Accept {
         let mut view = view_of(&message);
         let wait = worth_waiting(wait, &message);
         let waiter = matches!(wait, Wait::UpTo(_)).then(|| self.outcomes.wait_for(message.id));
-        let slot = if self.goes_at_once(&message, wait) { self.slots.for_caller() } else { None };
-        let lease = slot.as_ref().map(|_| message.first_lease(self.first_lease));
-        if lease.is_some() {
+        let lent = self.lend(&message, wait);
+        if lent.is_some() {
             begin_sending(&mut view);
         }
         let audience = if waiter.is_some() { Audience::Caller } else { Audience::Nobody };
-        match self.walk(message, turn, lease.zip(slot), audience).await? {
+        match self.walk(message, turn, lent, audience).await? {
             Accepted::New => {}
             Accepted::Replay { message_id } => return self.replay(message_id, view, warnings).await,
             Accepted::Mismatch { message_id } => return Err(AcceptError::IdempotencyMismatch { message_id }),
@@ -184,7 +192,7 @@ impl Accept {
         &self,
         message: NewMessage,
         turn: Option<Turn>,
-        lent: Option<(Lease, Slot)>,
+        lent: Option<Lent>,
         audience: Audience,
     ) -> Result<Accepted, store::Error> {
         let (told, accepted) = oneshot::channel();
@@ -196,12 +204,16 @@ impl Accept {
             let goes_on = matches!(accepted, Ok(Accepted::New));
             // The caller may have left; the message has not.
             let _ = told.send(accepted);
+            if goes_on {
+                reach(Point::AcceptKept);
+            }
             match lent {
                 _ if !goes_on => {}
-                Some((lease, slot)) => {
-                    let state = this.dispatch.run(lease, audience).await;
+                Some(Lent { lease, slot, admission }) => {
+                    let account = lease.account.clone();
+                    let state = this.dispatch.run(lease, Permit::Go(admission), audience).await;
                     drop(slot);
-                    if state.is_under_way() {
+                    if state.is_under_way() || this.dispatch.is_narrow(&account) {
                         this.slots.ring();
                     }
                 }
@@ -213,13 +225,29 @@ impl Accept {
         })
     }
 
+    /// What an attempt right now needs, if it can be had. What could not be called for anyway is left to the queue.
+    fn lend(&self, message: &NewMessage, wait: Wait) -> Option<Lent> {
+        if !self.goes_at_once(message, wait) {
+            return None;
+        }
+        let slot = self.slots.for_caller()?;
+        match self.dispatch.admit(&message.account) {
+            Permit::Go(admission) => Some(Lent { lease: message.first_lease(self.first_lease), slot, admission }),
+            Permit::Wait { .. } => None,
+        }
+    }
+
     /// A message that must be held when in doubt is lent only when somebody waits: a crash between accept and attempt
-    /// would otherwise leave it in doubt for nothing.
+    /// would otherwise leave it in doubt for nothing. Who waits is told at once when WeChat gives no token; for the others
+    /// there is no hurry to find out.
     fn goes_at_once(&self, message: &NewMessage, wait: Wait) -> bool {
-        message.send_at.is_none() && (message.on_unknown == OnUnknown::Retry || matches!(wait, Wait::UpTo(_)))
+        let is_awaited = matches!(wait, Wait::UpTo(_));
+        let is_due = message.send_at.is_none();
+        is_due && (is_awaited || message.on_unknown == OnUnknown::Retry && self.dispatch.can_send(&message.account))
     }
 
     async fn replay(&self, id: MessageId, asked: Message, warnings: Vec<Warning>) -> Result<Kept, AcceptError> {
+        reach(Point::AcceptReplayed);
         match self.messages.look_up(id).await {
             Ok(Some(message)) => Ok(Kept { message, replayed: true, warnings, limits: Vec::new() }),
             // Retention took the message before its key: nothing can be said of it any more.
@@ -463,5 +491,10 @@ fn apply(view: &mut Message, progress: Progress) {
     }
     view.next_attempt_at = progress.next_attempt_at;
     view.updated_at = progress.at;
-    view.attempts.extend(progress.attempts);
+    // Another node tells all of them, also those made here.
+    for attempt in progress.attempts {
+        if !view.attempts.contains(&attempt) {
+            view.attempts.push(attempt);
+        }
+    }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, Shared};
 
 use super::TokenError;
-use super::rules::{self, Budget, Steady};
-use crate::domain::clock::{Clock, Timestamp};
+use super::rules::{self, Budget};
+use crate::domain::clock::{Clock, Steady, Timestamp};
 use crate::domain::token::AccessToken;
 use crate::wechat::errcode::{self, Class};
 

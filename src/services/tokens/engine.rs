@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
@@ -12,6 +13,8 @@ use crate::config::wechat::TokenConfig;
 use crate::domain::account::Account;
 use crate::domain::token::AccessToken;
 
+/// Clocks of other nodes may run ahead by less.
+const FROM_AHEAD: Duration = Duration::from_secs(60);
 const INTERRUPTED: &str = "the token refresh was interrupted";
 
 #[derive(Clone)]
@@ -177,7 +180,11 @@ impl Core {
         {
             return present;
         }
-        book.plan_refresh(clock, token.expires_at.since(clock.now()), rand::random());
+        let now = clock.now();
+        // From a time ahead of ours: the clock was set back since, and how long it still lives nobody knows.
+        let is_from_ahead = token.fetched_at.since(now) > FROM_AHEAD;
+        let left = if is_from_ahead { Duration::ZERO } else { token.expires_at.since(now) };
+        book.plan_refresh(clock, left, rand::random());
         let token = Arc::new(token);
         self.current.store(Some(token.clone()));
         token

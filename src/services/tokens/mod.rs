@@ -4,10 +4,11 @@
 //! process, and, with Redis, in the cluster. A caller whose token was refused hands in its generation: only the current
 //! one can be invalidated, so a hundred callers with one dead token cause one refresh.
 //!
-//! `engine`: the verbs, and one flight at a time · `refresh`: what a flight does · `book`: what an engine remembers of its
+//! `engine`: the verbs, and one flight at a time · `refresh`: what a flight does · `cluster`: what it shares with other nodes · `book`: what an engine remembers of its
 //! tries · `known`: the tokens that are known anywhere, and the number of the next · `rules`: when a fetch is allowed.
 
 mod book;
+mod cluster;
 mod engine;
 mod known;
 mod refresh;

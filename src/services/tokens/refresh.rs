@@ -9,24 +9,21 @@ use super::known::Known;
 use super::rules;
 use crate::domain::account::TokenApi;
 use crate::domain::token::AccessToken;
-use crate::store::tokens::RefreshLock;
+use crate::failpoint::{Point, reach};
+use crate::store::Allowance;
 use crate::upstream::wechat::{CallError, FreshToken, TokenReply, errcode_label};
 
-/// How long this node may hold the cluster's right to refresh, at least: two calls and room for the stores around them.
-const LOCK_HOLD: Duration = Duration::from_secs(30);
-const STORE_ROOM: Duration = Duration::from_secs(5);
-/// How often, and for how long, it looks whether the node that has the right has finished.
-const PEER_POLL: Duration = Duration::from_millis(100);
-const PEER_PATIENCE: Duration = Duration::from_secs(5);
 /// A token that dies with more than this left was killed by somebody.
 const EARLY_DEATH: Duration = Duration::from_secs(330);
 
 type Found = Result<Arc<AccessToken>, Failure>;
 
 impl Core {
-    pub(super) async fn refresh(&self, refused: Option<i64>) -> Found {
+    /// All that one flight asks of Redis on the way to its token shares one allowance.
+    pub(super) async fn refresh(self: &Arc<Self>, refused: Option<i64>) -> Found {
+        let mut allowance = Allowance::default();
         self.load_kept().await;
-        if let Some(token) = self.take_shared(refused).await {
+        if let Ok(Some(token)) = self.take_shared(&mut allowance, refused).await {
             return Ok(token);
         }
         // Kept from before a restart, or brought by a flight that landed a moment ago.
@@ -38,14 +35,12 @@ impl Core {
         if let Some(failure) = self.book().pause(&*self.doors.clock) {
             return Err(failure);
         }
-        let lock = match self.lock_cluster(refused).await {
+        let lock = match self.lock_cluster(&mut allowance, refused).await {
             Ok(lock) => lock,
             Err(token) => return Ok(token),
         };
-        let outcome = self.fetch(refused).await;
-        if let (Some(shared), Some(lock)) = (&self.doors.shared, lock) {
-            let _ = shared.unlock(lock).await;
-        }
+        let outcome = self.fetch(&mut allowance, refused).await;
+        self.hand_on(outcome.as_ref().ok().cloned(), lock);
         outcome
     }
 
@@ -65,69 +60,30 @@ impl Core {
         }
     }
 
-    /// Redis: a newer token of another node.
-    async fn take_shared(&self, refused: Option<i64>) -> Option<Arc<AccessToken>> {
-        let shared = self.doors.shared.as_ref()?;
-        let token = shared.load(&self.account.name, &self.account.app_id).await.ok().flatten()?;
-        let before = self.current.load_full().map(|token| token.generation);
-        let is_news = before.is_none_or(|generation| token.generation > generation);
-        (is_news && token.is_valid(self.doors.clock.now()) && Some(token.generation) != refused)
-            .then(|| self.adopt(token))
-    }
-
-    /// The cluster's right to refresh. `Err` brings the token that another node fetched meanwhile. Redis out of reach, or
-    /// a node that does not finish, never holds us up for long: then each node refreshes for itself.
-    async fn lock_cluster(&self, refused: Option<i64>) -> Result<Option<RefreshLock>, Arc<AccessToken>> {
-        let Some(shared) = &self.doors.shared else { return Ok(None) };
-        let hold = LOCK_HOLD.max(self.doors.call_limit * 2 + STORE_ROOM);
-        let rounds = PEER_PATIENCE.as_millis() / PEER_POLL.as_millis();
-        for _ in 0..rounds {
-            match shared.lock(&self.account.name, &self.account.app_id, hold).await {
-                Ok(Some(lock)) => {
-                    // Another node may have finished between our look and our lock.
-                    return match self.take_shared(refused).await {
-                        Some(token) => {
-                            let _ = shared.unlock(lock).await;
-                            Err(token)
-                        }
-                        None => Ok(Some(lock)),
-                    };
-                }
-                Ok(None) => {}
-                Err(_) => return Ok(None),
-            }
-            tokio::time::sleep(PEER_POLL).await;
-            if let Some(token) = self.take_shared(refused).await {
-                return Err(token);
-            }
-        }
-        Ok(None)
-    }
-
-    async fn fetch(&self, refused: Option<i64>) -> Found {
+    async fn fetch(&self, allowance: &mut Allowance, refused: Option<i64>) -> Found {
         let fresh = self.ask(false).await?;
         let before = self.current.load_full().filter(|token| refused == Some(token.generation));
         match before {
-            Some(before) if before.token == fresh.token => self.force(&before).await,
+            Some(before) if before.token == fresh.token => self.force(allowance, &before).await,
             Some(before) => {
                 self.notice_conflict(&before);
-                Ok(self.keep(fresh).await)
+                Ok(self.keep(allowance, fresh).await)
             }
-            None => Ok(self.keep(fresh).await),
+            None => Ok(self.keep(allowance, fresh).await),
         }
     }
 
     /// Normal mode gave the refused token again: the platform itself does not know that it is dead.
-    async fn force(&self, refused: &AccessToken) -> Found {
+    async fn force(&self, allowance: &mut Allowance, refused: &AccessToken) -> Found {
         const AGAIN: &str = "WeChat gave the refused token again";
         if self.account.token_api == TokenApi::Legacy {
             return Err(Failure::new(FailureKind::Asked, AGAIN));
         }
         // A node that waited in vain for the right to refresh may be second.
-        if let Some(token) = self.take_shared(Some(refused.generation)).await {
+        if let Ok(Some(token)) = self.take_shared(allowance, Some(refused.generation)).await {
             return Ok(token);
         }
-        let known = self.look_around().await;
+        let known = self.look_around(allowance).await;
         let (forced_at, forced_today) = known.forced();
         let now = self.doors.clock.now();
         rules::may_force(forced_at, forced_today, now)
@@ -140,9 +96,11 @@ impl Core {
             forced_today: rules::count_forced(forced_at, forced_today, now),
             ..refused.clone()
         };
-        self.record(marked).await;
+        let marked = self.record(marked).await;
+        self.publish(allowance, &marked).await;
+        reach(Point::TokenMarked);
         let fresh = self.ask(true).await?;
-        Ok(self.keep(fresh).await)
+        Ok(self.keep(allowance, fresh).await)
     }
 
     async fn ask(&self, force: bool) -> Result<FreshToken, Failure> {
@@ -184,8 +142,9 @@ impl Core {
         Failure::new(kind, format!("no token from WeChat: {error}"))
     }
 
-    async fn keep(&self, fresh: FreshToken) -> Arc<AccessToken> {
-        let known = self.look_around().await;
+    async fn keep(&self, allowance: &mut Allowance, fresh: FreshToken) -> Arc<AccessToken> {
+        reach(Point::TokenFetched);
+        let known = self.look_around(allowance).await;
         let (forced_at, forced_today) = known.forced();
         let now = self.doors.clock.now();
         let token = AccessToken {
@@ -202,27 +161,20 @@ impl Core {
     }
 
     /// What cannot be read is left out: then the others decide.
-    async fn look_around(&self) -> Known {
-        let (name, app_id) = (&self.account.name, &self.account.app_id);
-        let shared = match &self.doors.shared {
-            Some(shared) => shared.load(name, app_id).await.ok().flatten(),
-            None => None,
-        };
-        let kept = self.doors.kept.load(name, app_id).await.ok().flatten();
+    async fn look_around(&self, allowance: &mut Allowance) -> Known {
+        let shared = self.load_shared(allowance).await.ok().flatten();
+        let kept = self.doors.kept.load(&self.account.name, &self.account.app_id).await.ok().flatten();
         Known { memory: self.current.load_full(), shared, kept }
     }
 
-    /// Into memory, SQL and Redis. What fails to be kept is still used.
+    /// Into memory and SQL. What fails to be kept is still used.
     async fn record(&self, token: AccessToken) -> Arc<AccessToken> {
         let token = self.adopt(token);
         let name = &self.account.name;
         if let Err(error) = self.doors.kept.keep(name, &self.account.app_id, &token).await {
             tracing::warn!(account.id = %name, %error, "the token cannot be kept: a restart will fetch one");
         }
-        if let Some(shared) = &self.doors.shared {
-            // Redis out of reach is told by its own door; other nodes fetch for themselves.
-            let _ = shared.publish(name, &self.account.app_id, &token).await;
-        }
+        reach(Point::TokenKept);
         token
     }
 

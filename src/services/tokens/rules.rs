@@ -48,23 +48,6 @@ fn day_of(at: Timestamp) -> i64 {
     (at.as_seconds() + BEIJING_OFFSET_SECONDS).div_euclid(24 * 3600)
 }
 
-/// A time that never runs backwards, made of a wall clock that may: pauses and budgets go by it, so that a clock which is
-/// set back by hours does not stop the engine for hours. Only spans of it mean anything.
-#[derive(Debug, Default)]
-pub(super) struct Steady {
-    last: Timestamp,
-    behind: Duration,
-}
-
-impl Steady {
-    pub(super) fn at(&mut self, wall: Timestamp) -> Timestamp {
-        let backwards = self.last.since(wall.plus(self.behind));
-        self.behind += backwards;
-        self.last = wall.plus(self.behind);
-        self.last
-    }
-}
-
 /// The hard budget of fetches per hour. Times are steady ones.
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -158,17 +141,6 @@ mod tests {
     fn a_mark_of_a_clock_that_was_set_back_is_over() {
         assert!(may_force(Some(at(20_000)), 1, at(10_000)).is_ok());
         assert!(may_force(Some(at(20_000)), 1, at(19_999)).is_err(), "another node's clock may run ahead by a little");
-    }
-
-    #[test]
-    fn steady_time_goes_on_when_the_clock_is_set_back() {
-        let mut steady = Steady::default();
-        let start = steady.at(at(50_000));
-        assert_eq!(steady.at(at(50_010)).since(start), Duration::from_secs(10));
-        assert_eq!(steady.at(at(10_000)).since(start), Duration::from_secs(10), "set back");
-        assert_eq!(steady.at(at(10_005)).since(start), Duration::from_secs(15), "and on from there");
-        assert_eq!(steady.at(at(9_000)).since(start), Duration::from_secs(15), "set back again");
-        assert_eq!(steady.at(at(9_001)).since(start), Duration::from_secs(16));
     }
 
     #[test]

@@ -6,75 +6,95 @@
 //! | `<prefix>token-lock:<account>:<app id>` | who holds the right to refresh | after `hold` |
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::Script;
 
-use super::link::Link;
-use crate::config::store::RedisConfig;
+use super::link::{Link, Unanswered};
+use super::script::Script;
 use crate::domain::clock::Timestamp;
 use crate::domain::seal::Sealer;
 use crate::domain::token::AccessToken;
 use crate::store::tokens::{RefreshLock, row_name};
-use crate::store::{Error, SharedTokens};
+use crate::store::{Allowance, Error, SharedTokens};
 
 /// Key: the token's. Arguments: generation, expiry in ms since 1970, then fields and values. → 1 published, 0 a newer one stays.
-static PUBLISH: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "local kept = redis.call('HGET', KEYS[1], 'generation')
-         if kept and tonumber(kept) > tonumber(ARGV[1]) then return 0 end
-         redis.call('DEL', KEYS[1])
-         redis.call('HSET', KEYS[1], 'generation', ARGV[1], 'expires_at', ARGV[2], unpack(ARGV, 3))
-         redis.call('PEXPIREAT', KEYS[1], ARGV[2])
-         return 1",
-    )
-});
+/// What is no token of ours gives way.
+const PUBLISH: Script = Script(
+    "local kept = tonumber(redis.pcall('HGET', KEYS[1], 'generation'))
+     if kept and kept > tonumber(ARGV[1]) then return 0 end
+     redis.call('DEL', KEYS[1])
+     redis.call('HSET', KEYS[1], 'generation', ARGV[1], 'expires_at', ARGV[2], unpack(ARGV, 3))
+     redis.call('PEXPIREAT', KEYS[1], ARGV[2])
+     return 1",
+);
 
 /// Key: the lock's. Argument: its holder.
-static UNLOCK: LazyLock<Script> = LazyLock::new(|| {
-    Script::new("if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0")
-});
+const UNLOCK: Script =
+    Script("if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0");
 
 /// The shared tokens of all nodes that use this Redis and prefix.
 pub struct RedisTokens {
     link: Link,
-    prefix: String,
     sealer: Sealer,
 }
 
 impl RedisTokens {
-    /// No I/O. `Unavailable` when the URL is none.
-    pub fn new(config: &RedisConfig, sealer: Sealer) -> Result<Self, Error> {
-        Ok(Self { link: Link::new(config)?, prefix: config.prefix.clone(), sealer })
+    /// No I/O.
+    pub fn new(link: Link, sealer: Sealer) -> Self {
+        Self { link, sealer }
     }
 
     fn key(&self, kind: &str, account: &str, app_id: &str) -> String {
-        format!("{}{kind}:{account}:{app_id}", self.prefix)
+        self.link.key(format_args!("{kind}:{account}:{app_id}"))
     }
+
+    /// Beside the road, once Redis answers again: a lock that nobody gives back keeps the other nodes waiting.
+    fn give_back_later(&self, lock: RefreshLock) {
+        let link = self.link.clone();
+        tokio::spawn(async move {
+            let hold = lock.hold;
+            let given_back = async {
+                link.recovered().await;
+                give_back(&link, &mut Allowance::default(), lock).await
+            };
+            // Then Redis has forgotten it.
+            let _ = tokio::time::timeout(hold, given_back).await;
+        });
+    }
+}
+
+async fn give_back(link: &Link, allowance: &mut Allowance, lock: RefreshLock) -> Result<(), Unanswered> {
+    let mut call = UNLOCK.of(lock.key);
+    call.arg(lock.holder);
+    link.run(allowance, |mut conn| async move { call.query_async(&mut conn).await }).await
 }
 
 #[async_trait]
 impl SharedTokens for RedisTokens {
-    async fn load(&self, account: &str, app_id: &str) -> Result<Option<AccessToken>, Error> {
-        let key = self.key("token", account, app_id);
-        let fields: HashMap<String, String> = self
-            .link
-            .run(|mut conn| async move { redis::cmd("HGETALL").arg(key).query_async(&mut conn).await })
-            .await?;
+    async fn load(&self, allowance: &mut Allowance, account: &str, app_id: &str) -> Result<Option<AccessToken>, Error> {
+        let mut get = redis::cmd("HGETALL");
+        get.arg(self.key("token", account, app_id));
+        let fields: HashMap<String, String> =
+            self.link.run(allowance, |mut conn| async move { get.query_async(&mut conn).await }).await?;
         if fields.is_empty() {
             return Ok(None);
         }
         self.read(account, &fields)
     }
 
-    async fn publish(&self, account: &str, app_id: &str, token: &AccessToken) -> Result<bool, Error> {
+    async fn publish(
+        &self,
+        allowance: &mut Allowance,
+        account: &str,
+        app_id: &str,
+        token: &AccessToken,
+    ) -> Result<bool, Error> {
         let sealed = self
             .sealer
             .seal(&token.token, &row_name(account))
             .map_err(|_| Error::Unavailable { reason: "the token cannot be sealed: check secrets.key".to_owned() })?;
-        let mut call = PUBLISH.key(self.key("token", account, app_id));
+        let mut call = PUBLISH.of(self.key("token", account, app_id));
         call.arg(token.generation).arg(token.expires_at.as_millis());
         call.arg("sealed").arg(sealed);
         call.arg("fetched_at").arg(token.fetched_at.as_millis());
@@ -82,35 +102,43 @@ impl SharedTokens for RedisTokens {
         if let Some(at) = token.forced_at {
             call.arg("forced_at").arg(at.as_millis());
         }
-        self.link.run(|mut conn| async move { call.invoke_async(&mut conn).await }).await
+        Ok(self.link.run(allowance, |mut conn| async move { call.query_async(&mut conn).await }).await?)
     }
 
-    async fn lock(&self, account: &str, app_id: &str, hold: Duration) -> Result<Option<RefreshLock>, Error> {
+    async fn lock(
+        &self,
+        allowance: &mut Allowance,
+        account: &str,
+        app_id: &str,
+        hold: Duration,
+    ) -> Result<Option<RefreshLock>, Error> {
         let lock = RefreshLock {
             key: self.key("token-lock", account, app_id),
             holder: hex::encode(rand::random::<[u8; 16]>()),
+            hold,
         };
         let mut set = redis::cmd("SET");
         // Redis refuses a life of 0 ms.
         let hold = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX).max(1);
         set.arg(&lock.key).arg(&lock.holder).arg("NX").arg("PX").arg(hold);
-        let taken: bool = self.link.run(|mut conn| async move { set.query_async(&mut conn).await }).await?;
-        Ok(taken.then_some(lock))
-    }
-
-    async fn unlock(&self, lock: RefreshLock) -> Result<(), Error> {
-        let mut call = UNLOCK.key(lock.key);
-        call.arg(lock.holder);
-        self.link.run(|mut conn| async move { call.invoke_async(&mut conn).await }).await
-    }
-
-    async fn ping(&self) -> Result<(), Error> {
-        let pong: String =
-            self.link.run(|mut conn| async move { redis::cmd("PING").query_async(&mut conn).await }).await?;
-        match pong.as_str() {
-            "PONG" => Ok(()),
-            _ => Err(Error::Unavailable { reason: "what answers at redis.url is not Redis".to_owned() }),
+        let taken = self.link.run(allowance, |mut conn| async move { set.query_async::<bool>(&mut conn).await }).await;
+        match taken {
+            Ok(taken) => Ok(taken.then_some(lock)),
+            Err(unanswered) => {
+                if unanswered.was_asked {
+                    self.give_back_later(lock);
+                }
+                Err(unanswered.into())
+            }
         }
+    }
+
+    async fn unlock(&self, allowance: &mut Allowance, lock: RefreshLock) -> Result<(), Error> {
+        let given_back = give_back(&self.link, allowance, lock.clone()).await;
+        if given_back.is_err() {
+            self.give_back_later(lock);
+        }
+        Ok(given_back?)
     }
 }
 

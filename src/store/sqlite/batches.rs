@@ -9,20 +9,27 @@ use super::fault::unavailable;
 use super::row::Fields;
 use super::standing::{self, Broken, Standing};
 use super::writer::Unit;
-use super::{Sqlite, messages, outbox, row};
+use super::{Sqlite, messages, outbox};
 use crate::domain::batch::{Batch, BatchCount, NewBatch, RejectedItem};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{BatchId, MessageId};
+use crate::domain::ids::BatchId;
 use crate::domain::message::{IdempotencyKey, NewMessage};
 use crate::domain::state::State;
-use crate::store::batches::{Batches, KeptBatch};
-use crate::store::{Accepted, Error};
+use crate::store::batches::{Batches, KeptBatch, earlier_in};
+use crate::store::{Accepted, Error, bounds};
 
 #[async_trait]
 impl Batches for Sqlite {
     async fn keep(&self, batch: NewBatch, messages: Vec<(u32, NewMessage)>, atomic: bool) -> Result<KeptBatch, Error> {
         let boot: Arc<str> = self.boot.as_str().into();
-        self.writer.try_run(move |unit| keep(unit, &batch, &messages, atomic, &boot)).await
+        // Refused as a result, as in `accept`.
+        self.writer
+            .try_run(move |unit| match (unit.shortage, &batch.idempotency) {
+                (None, _) => keep(unit, &batch, &messages, atomic, &boot).map(Ok),
+                (Some(shortage), None) => Ok(Err(shortage.clone())),
+                (Some(shortage), Some(key)) => Ok(known(unit.tx, key)?.ok_or_else(|| shortage.clone())),
+            })
+            .await?
     }
 
     async fn known(&self, key: &IdempotencyKey) -> Result<Option<KeptBatch>, Error> {
@@ -90,21 +97,11 @@ fn mismatches(unit: &Unit<'_>, messages: &[(u32, NewMessage)]) -> Result<Vec<Rej
         let in_the_way = match outbox::find(unit.tx, key)? {
             Some(Accepted::Mismatch { message_id }) => Some(message_id),
             Some(_) => None,
-            None => earlier_in(&messages[..at], key),
+            None => earlier_in(messages[..at].iter().map(|(_, message)| message), key),
         };
         found.extend(in_the_way.map(|message_id| RejectedItem::mismatch(*index, message_id)));
     }
     Ok(found)
-}
-
-/// The first of these with the same key, when its body is another.
-fn earlier_in(messages: &[(u32, NewMessage)], key: &IdempotencyKey) -> Option<MessageId> {
-    let (message, known) = messages.iter().find_map(|(_, message)| {
-        let known = message.idempotency.as_ref()?;
-        (known.client == key.client && known.endpoint == key.endpoint && known.key == key.key)
-            .then_some((message, known))
-    })?;
-    (known.body_hash != key.body_hash).then_some(message.id)
 }
 
 fn insert(unit: &Unit<'_>, batch: &Batch, key: Option<&IdempotencyKey>) -> Result<(), Error> {
@@ -210,5 +207,5 @@ fn forget(unit: &Unit<'_>, before: Timestamp, limit: usize) -> Result<usize, Err
             (SELECT id FROM batches WHERE id < ?1
                 AND NOT EXISTS (SELECT 1 FROM messages WHERE batch_id = batches.id) ORDER BY id LIMIT ?2)",
     )?;
-    Ok(delete.execute(params![row::lowest_id(BatchId::PREFIX, before), row::limit(limit)])?)
+    Ok(delete.execute(params![bounds::lowest_id(BatchId::PREFIX, before), bounds::limit(limit)])?)
 }

@@ -7,6 +7,7 @@ use super::writer::Unit;
 use super::{Sqlite, forget, receipts, users};
 use crate::domain::callback::{NewCallback, Recorded};
 use crate::domain::clock::Timestamp;
+use crate::failpoint::{Point, reach};
 use crate::store::{Error, Inbox};
 
 #[async_trait]
@@ -26,6 +27,7 @@ fn record(unit: &mut Unit<'_>, callback: &NewCallback) -> Result<Recorded, Error
     }
     if let Some(seen) = &callback.user {
         users::see(unit, &callback.account, seen, callback.received_at)?;
+        reach(Point::CallbackWritten);
     }
     let effects: Result<Vec<_>, Error> =
         callback.receipts.iter().map(|receipt| receipts::take(unit, callback, receipt)).collect();

@@ -7,7 +7,7 @@ use super::readers::PATIENCE;
 use super::{Sqlite, queue};
 use crate::domain::clock::Timestamp;
 use crate::domain::state::State;
-use crate::store::{Counts, Error, StateCount};
+use crate::store::{Counts, Error, Space, StateCount};
 
 #[async_trait]
 impl Counts for Sqlite {
@@ -40,6 +40,10 @@ impl Counts for Sqlite {
                 Ok(u64::try_from(count).unwrap_or(0))
             })
             .await
+    }
+
+    fn space(&self) -> Option<Space> {
+        self.writer.space()
     }
 
     async fn probe(&self) -> Result<(), Error> {

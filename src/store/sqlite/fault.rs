@@ -6,14 +6,17 @@ use crate::store::Error;
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
-        let advice = error.sqlite_error_code().map_or("a statement failed", advice_on);
+        let code = error.sqlite_error_code();
+        if code == Some(ErrorCode::DiskFull) {
+            return Self::NoRoom { advice: "the disk is full: make room on the database's volume".to_owned() };
+        }
+        let advice = code.map_or("a statement failed", advice_on);
         Self::Unavailable { reason: format!("{advice} ({error})") }
     }
 }
 
 const fn advice_on(code: ErrorCode) -> &'static str {
     match code {
-        ErrorCode::DiskFull => "the disk is full: make room on the database's volume",
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
             "another program holds the database for writing: end it, or wait until it is done"
         }
@@ -43,7 +46,6 @@ mod tests {
     #[test]
     fn what_the_operator_can_mend_says_how() {
         for (code, word) in [
-            (ffi::SQLITE_FULL, "make room"),
             (ffi::SQLITE_BUSY, "another program"),
             (ffi::SQLITE_IOERR, "volume"),
             (ffi::SQLITE_READONLY, "mode"),
@@ -52,5 +54,7 @@ mod tests {
             let error = Error::from(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
             assert!(matches!(&error, Error::Unavailable { reason } if reason.contains(word)), "{error}");
         }
+        let full = Error::from(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None));
+        assert!(matches!(&full, Error::NoRoom { advice } if advice.contains("make room")), "{full}");
     }
 }

@@ -4,11 +4,12 @@
 
 use rusqlite::params;
 
-use super::row::{ID_SLACK, limit as count, lowest_id};
 use super::writer::Unit;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{CallbackId, MessageId};
+use crate::failpoint::{Point, reach};
 use crate::store::Error;
+use crate::store::bounds::{ID_SLACK, limit as count, lowest_id};
 
 /// Oldest first by id; what is not over is passed by.
 const MESSAGES: &str = "DELETE FROM messages WHERE rowid IN
@@ -25,7 +26,9 @@ const RECEIPTS: &str = "DELETE FROM receipts WHERE id IN
 
 pub(super) fn messages(unit: &Unit<'_>, before: Timestamp, limit: usize) -> Result<usize, Error> {
     let bound = lowest_id(MessageId::PREFIX, before.plus(ID_SLACK));
-    Ok(unit.tx.prepare_cached(MESSAGES)?.execute(params![bound, before, count(limit)])?)
+    let messages = unit.tx.prepare_cached(MESSAGES)?.execute(params![bound, before, count(limit)])?;
+    reach(Point::ForgetWritten);
+    Ok(messages)
 }
 
 /// Callbacks and receipts.
@@ -34,6 +37,7 @@ pub(super) fn inbox(unit: &Unit<'_>, before: Timestamp, limit: usize) -> Result<
     let callbacks = unit.tx.prepare_cached(CALLBACKS)?.execute(params![bound, before, count(limit)])?;
     let rest = count(limit.saturating_sub(callbacks));
     let receipts = unit.tx.prepare_cached(RECEIPTS)?.execute(params![before, rest])?;
+    reach(Point::ForgetWritten);
     Ok(callbacks + receipts)
 }
 

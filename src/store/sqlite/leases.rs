@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{Row, params};
 
-use super::history;
-use super::row::{self, Fields};
+use super::row::Fields;
 use super::standing::Broken;
 use super::writer::Unit;
 use crate::domain::clock::Timestamp;
@@ -13,7 +12,8 @@ use crate::domain::ids::MessageId;
 use crate::domain::message::Lease;
 use crate::domain::secret::Openid;
 use crate::domain::state::{Lane, OnUnknown, State};
-use crate::store::{Error, OpenAccount};
+use crate::failpoint::{Point, reach};
+use crate::store::{Error, OpenAccount, bounds, history};
 
 /// The due rows of one lane and account: a walk along one stretch of `messages_due`.
 const DUE: &str = "SELECT rowid, id, account, lane, touser, body, on_unknown, state, created_at, expires_at,
@@ -65,6 +65,7 @@ fn lease_of(
                     lend(unit, rowid, terms)?;
                     unit.deltas.moved(&lease.account, terms.lane, from, State::Sending);
                     leases.push(lease);
+                    reach(Point::LeaseWritten);
                 }
                 Due::Broken(broken) => {
                     broken_ones += 1;
@@ -89,7 +90,7 @@ pub(super) fn extend(unit: &Unit<'_>, message_id: MessageId, generation: i64, un
 
 fn due(unit: &Unit<'_>, terms: &Terms, account: &Arc<str>, limit: usize) -> Result<Vec<Due>, Error> {
     let mut select = unit.tx.prepare_cached(DUE)?;
-    let mut rows = select.query(params![terms.lane, &**account, terms.now, row::limit(limit)])?;
+    let mut rows = select.query(params![terms.lane, &**account, terms.now, bounds::limit(limit)])?;
     let mut due = Vec::new();
     while let Some(row) = rows.next()? {
         due.push(match read_lease(row, terms, account) {

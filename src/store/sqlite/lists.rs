@@ -3,12 +3,13 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use super::row::{self, ID_SLACK};
+use super::row;
 use crate::domain::ids::MessageId;
 use crate::domain::message::{Message, MessageFilter};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::state::State;
 use crate::store::Error;
+use crate::store::bounds::{self, ID_SLACK};
 
 /// So many waiting messages are still sorted for a page of them; of more, the newest of all are looked through.
 const SORTABLE: u64 = 20_000;
@@ -103,11 +104,11 @@ impl Query {
         query.visible(visible);
         if let Some(from) = filter.created_after {
             query.and("created_at >= ?", from.as_millis());
-            query.and("id >= ?", row::lowest_id(MessageId::PREFIX, from.minus(ID_SLACK)));
+            query.and("id >= ?", bounds::lowest_id(MessageId::PREFIX, from.minus(ID_SLACK)));
         }
         if let Some(until) = filter.created_before {
             query.and("created_at < ?", until.as_millis());
-            query.and("id < ?", row::lowest_id(MessageId::PREFIX, until.plus(ID_SLACK)));
+            query.and("id < ?", bounds::lowest_id(MessageId::PREFIX, until.plus(ID_SLACK)));
         }
         query
     }
@@ -119,7 +120,7 @@ impl Query {
             values.push(Value::Text(after.to_owned()));
         }
         sql += " ORDER BY id DESC LIMIT ?";
-        values.push(Value::Integer(row::limit(limit)));
+        values.push(Value::Integer(bounds::limit(limit)));
         (sql, values)
     }
 

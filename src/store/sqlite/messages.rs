@@ -12,6 +12,7 @@ use crate::domain::ids::MessageId;
 use crate::domain::message::{Message, MessageFilter};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::state::State;
+use crate::failpoint::{Point, reach};
 use crate::store::messages::Changed;
 use crate::store::{Error, Messages};
 
@@ -73,6 +74,7 @@ fn by_hand(
     let target = rule(&message);
     if let Some((state, reason)) = target {
         message.change(unit, state, reason, now)?;
+        reach(Point::ChangeWritten);
     }
     Ok(Some(Changed { applied: target.is_some(), state: message.state }))
 }

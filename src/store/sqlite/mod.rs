@@ -23,7 +23,6 @@ mod counts;
 mod fault;
 mod figures;
 mod forget;
-mod history;
 mod keys;
 mod leases;
 mod lists;
@@ -33,11 +32,15 @@ mod open;
 mod outbox;
 mod queue;
 mod readers;
+mod realign;
 mod receipts;
 mod rescue;
+mod reserve;
+mod restore;
 mod row;
 mod schema;
 mod settle;
+mod space;
 mod standing;
 mod tokens;
 mod users;
@@ -49,9 +52,9 @@ use async_trait::async_trait;
 
 pub use open::{migrate, open, open_for_tools};
 
-use self::figures::Figures;
 use self::readers::Readers;
 use self::writer::Writer;
+use super::figures::Figures;
 use super::{Closing, Stores};
 use crate::domain::seal::Sealer;
 
@@ -78,6 +81,7 @@ impl Sqlite {
             tokens: all.clone(),
             users: all.clone(),
             counts: all.clone(),
+            restore: all.clone(),
             closing: all,
         }
     }

@@ -9,15 +9,17 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::fault::unavailable;
-use super::figures::Figures;
 use super::lock::{ServingLock, lock_path};
 use super::readers::Readers;
+use super::space::Watch;
 use super::writer::Writer;
-use super::{Sqlite, schema};
+use super::{Sqlite, figures, schema};
 use crate::config::store::SqliteConfig;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
+use crate::failpoint::{Point, reach};
+use crate::store::figures::Figures;
 use crate::store::{Error, Stores};
 
 /// How long a writer waits for another program's transaction.
@@ -27,14 +29,19 @@ const STATEMENTS: usize = 96;
 
 /// Opens (or makes) the file as the one serving process, and brings it to this program's schema version.
 pub async fn open(config: &SqliteConfig, boot: BootId, sealer: Sealer) -> Result<Stores, Error> {
-    let path = config.path.clone();
+    let config = config.clone();
     blocking(move || {
-        make_file(&path)?;
-        let path = real(&path)?;
+        make_file(&config.path)?;
+        let path = real(&config.path)?;
         let lock = ServingLock::take(&path)?.ok_or_else(|| served(&path))?;
-        let mut conn = connect(&path)?;
-        bring_up(&mut conn)?;
-        start(&path, conn, boot, sealer, Some(lock))
+        let mut space = Watch::start(&config, &path);
+        let conn = match ready(&path) {
+            // A gateway that stopped on a full volume starts there too: what was under way can end.
+            Err(error) if space.make_room(&error) => ready(&path)?,
+            outcome => outcome?,
+        };
+        reach(Point::StartMigrated);
+        start(&path, conn, boot, sealer, space, Some(lock))
     })
     .await
 }
@@ -47,7 +54,7 @@ pub async fn open_for_tools(config: &SqliteConfig, sealer: Sealer) -> Result<Sto
         make_file(&path)?;
         let mut conn = connect(&path)?;
         upgrade_unserved(&path, &mut conn)?;
-        start(&path, conn, BootId::generate(Timestamp::default()), sealer, None)
+        start(&path, conn, BootId::generate(Timestamp::default()), sealer, Watch::off(), None)
     })
     .await
 }
@@ -74,12 +81,22 @@ fn start(
     conn: Connection,
     boot: BootId,
     sealer: Sealer,
+    space: Watch,
     lock: Option<ServingLock>,
 ) -> Result<Stores, Error> {
-    let figures = Arc::new(Figures::load(&conn)?);
-    let writer = Writer::start(conn, figures.clone(), lock)?;
+    let sums = figures::load(&conn)?;
+    let figures = Arc::new(Figures::default());
+    figures.replace(sums);
+    let writer = Writer::start(conn, figures.clone(), space, lock)?;
     let readers = Readers::new(path.to_owned());
     Ok(Sqlite { writer, readers, figures, boot: boot.to_string(), sealer }.into_stores())
+}
+
+/// The connection of the serving process.
+fn ready(path: &Path) -> Result<Connection, Error> {
+    let mut conn = connect(path)?;
+    bring_up(&mut conn)?;
+    Ok(conn)
 }
 
 /// The file itself, whatever links lead to it: the lock is the file's, not the name's.

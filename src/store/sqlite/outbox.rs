@@ -7,18 +7,25 @@ use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
 use super::writer::Unit;
-use super::{Sqlite, history, row};
+use super::{Sqlite, row};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::message::{IdempotencyKey, NewMessage};
 use crate::domain::state::State;
-use crate::store::{Accepted, Error, Outbox};
+use crate::failpoint::{Point, reach};
+use crate::store::{Accepted, Error, Outbox, bounds, history};
 
 #[async_trait]
 impl Outbox for Sqlite {
     async fn accept(&self, message: NewMessage, first_lease: Option<Duration>) -> Result<Accepted, Error> {
         let boot: Arc<str> = self.boot.as_str().into();
-        self.writer.try_run(move |unit| accept(unit, &message, first_lease, &boot)).await
+        // Refused as a result, not as an error: that would roll back the results of attempts in the same transaction.
+        self.writer
+            .try_run(move |unit| match unit.shortage {
+                None => accept(unit, &message, first_lease, &boot).map(Ok),
+                Some(shortage) => Ok(known(unit, &message)?.ok_or_else(|| shortage.clone())),
+            })
+            .await?
     }
 
     async fn known(&self, key: &IdempotencyKey) -> Result<Option<Accepted>, Error> {
@@ -46,6 +53,7 @@ pub(super) fn accept(
     let state = if first_lease.is_some() { State::Sending } else { entry };
     insert(unit, message, entry, first_lease, boot)?;
     unit.deltas.accepted(&message.account, message.lane, state);
+    reach(Point::AcceptWritten);
     Ok(Accepted::New)
 }
 
@@ -60,6 +68,11 @@ fn claim(unit: &Unit<'_>, key: &IdempotencyKey, message: &NewMessage) -> Result<
         return Ok(None);
     }
     find(unit.tx, key)
+}
+
+/// What became of the key before, if it came before.
+fn known(unit: &Unit<'_>, message: &NewMessage) -> Result<Option<Accepted>, Error> {
+    message.idempotency.as_ref().map_or(Ok(None), |key| find(unit.tx, key))
 }
 
 pub(super) fn find(conn: &Connection, key: &IdempotencyKey) -> Result<Option<Accepted>, Error> {
@@ -127,5 +140,5 @@ fn forget_keys(unit: &Unit<'_>, before: Timestamp, limit: usize) -> Result<usize
         "DELETE FROM idempotency WHERE (client, endpoint, key) IN
             (SELECT client, endpoint, key FROM idempotency WHERE created_at < ?1 ORDER BY created_at LIMIT ?2)",
     )?;
-    Ok(delete.execute(params![before, row::limit(limit)])?)
+    Ok(delete.execute(params![before, bounds::limit(limit)])?)
 }

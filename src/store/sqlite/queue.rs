@@ -7,13 +7,13 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::leases::Terms;
-use super::{Sqlite, leases, rescue, settle};
+use super::{Sqlite, leases, realign, rescue, settle};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::message::Lease;
 use crate::domain::settlement::Settlement;
 use crate::domain::state::{Lane, State};
-use crate::store::{Error, OpenAccount, Queue, Rescued, Settled};
+use crate::store::{Error, OpenAccount, Queue, Realigned, Rescued, Settled};
 
 #[async_trait]
 impl Queue for Sqlite {
@@ -47,6 +47,14 @@ impl Queue for Sqlite {
         let boot = self.boot.clone();
         let running: HashSet<String> = running.iter().map(MessageId::to_string).collect();
         self.writer.run(move |unit| rescue::rescue(unit, &boot, now, window, limit, &running)).await
+    }
+
+    async fn realign(&self, now: Timestamp, jumped: bool, limit: usize) -> Result<Realigned, Error> {
+        let ids = self.readers.read(move |conn| realign::find(conn, now, jumped, limit)).await?;
+        if ids.is_empty() {
+            return Ok(Realigned::default());
+        }
+        self.writer.run(move |unit| realign::realign(unit, &ids, now, jumped)).await
     }
 
     async fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<(MessageId, State)>, Error> {

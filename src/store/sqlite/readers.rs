@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::fault::unavailable;
 use super::open::BUSY_TIMEOUT;
+use crate::domain::trouble::Trouble;
 use crate::store::Error;
 
 /// Quick queries under way at once.
@@ -86,11 +87,12 @@ struct Pool {
 struct Shelf {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
+    trouble: Trouble,
 }
 
 impl Pool {
     fn new(path: PathBuf, connections: usize) -> Self {
-        let shelf = Shelf { path, idle: Mutex::default() };
+        let shelf = Shelf { path, idle: Mutex::default(), trouble: Trouble::default() };
         Self { shelf: Arc::new(shelf), permits: Arc::new(Semaphore::new(connections)) }
     }
 
@@ -102,12 +104,12 @@ impl Pool {
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| unavailable("the store is closed"))?;
         let shelf = self.shelf.clone();
         let task = tokio::task::spawn_blocking(move || {
-            let conn = shelf.take()?;
-            if let Some(left) = left {
-                conn.progress_handler(STEPS, Some(move || left.load(Ordering::Relaxed)))?;
+            let has_left = left.clone();
+            let answer = shelf.lend(left, permit, query);
+            if !has_left.is_some_and(|left| left.load(Ordering::Relaxed)) {
+                shelf.note(answer.as_ref().err());
             }
-            let borrowed = Borrowed { conn: Some(conn), shelf, _permit: permit };
-            borrowed.conn.as_ref().map_or_else(|| Err(unavailable("no connection")), query)
+            answer
         });
         task.await.unwrap_or_else(|_| Err(unavailable("a query was given up: it panicked, or the gateway is stopping")))
     }
@@ -119,6 +121,32 @@ impl Pool {
 }
 
 impl Shelf {
+    /// Runs the query on a connection of its own.
+    fn lend<T>(
+        self: &Arc<Self>,
+        left: Option<Arc<AtomicBool>>,
+        permit: OwnedSemaphorePermit,
+        query: impl FnOnce(&Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let conn = self.take()?;
+        if let Some(left) = left {
+            conn.progress_handler(STEPS, Some(move || left.load(Ordering::Relaxed)))?;
+        }
+        let borrowed = Borrowed { conn: Some(conn), shelf: self.clone(), _permit: permit };
+        borrowed.conn.as_ref().map_or_else(|| Err(unavailable("no connection")), query)
+    }
+
+    /// Says what keeps queries from being answered, once, and when they are answered again.
+    fn note(&self, error: Option<&Error>) {
+        match error {
+            Some(error) if error.is_said() && self.trouble.begins() => {
+                tracing::error!(%error, "the store cannot be read")
+            }
+            None if self.trouble.ends() => tracing::info!("the store can be read again"),
+            _ => {}
+        }
+    }
+
     fn take(&self) -> Result<Connection, Error> {
         let idle = self.idle().pop();
         idle.map_or_else(|| self.connect(), Ok)

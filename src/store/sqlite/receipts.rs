@@ -5,8 +5,6 @@
 //! then go by account and openid, when nothing else can be meant). Receipts of other kinds of messages than template
 //! messages come to the same users: those never go by doubt.
 
-use std::time::Duration;
-
 use rusqlite::params;
 
 use super::row::Fields;
@@ -16,25 +14,11 @@ use crate::domain::callback::{NewCallback, ReceiptEffect};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::message::Lease;
-use crate::domain::receipt::{Receipt, ReceiptStatus};
+use crate::domain::receipt::Receipt;
 use crate::domain::state::State;
+use crate::failpoint::{Point, reach};
 use crate::store::Error;
-
-/// Receipts come within a day or not at all: an older doubt is not theirs.
-const RECEIPT_DUE: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// In doubt: the message may be at WeChat under a `msgid` that we do not know (of a `sent` one we may know the wrong one).
-/// Word for word the condition of `messages_doubt`.
-const IN_DOUBT: &str = "doubtful_since IS NOT NULL AND state IN ('queued', 'unknown', 'sent')";
-
-/// It is believed that WeChat has not shown it. Word for word the condition of `messages_rivals`.
-const BELIEVED: &str = "(busy_since IS NOT NULL OR (state = 'failed' AND doubtful_since IS NOT NULL))";
-
-/// What a final receipt makes of a message.
-pub(super) struct Verdict {
-    pub(super) state: State,
-    pub(super) reason: Option<String>,
-}
+use crate::store::rules::{DENIED, IN_DOUBT, RECEIPT_DUE, Verdict, is_open, receipt_reason};
 
 /// An unmatched final receipt.
 pub(super) struct Kept {
@@ -74,9 +58,10 @@ pub(super) fn meant_for(
     if rows.next()?.is_some() {
         return Ok(None);
     }
-    let others = in_doubt(unit, account, touser, since.minus(RECEIPT_DUE))?;
-    let alone = others.iter().all(|other| other.id == message_id)
-        && !has_rival(unit, account, touser, message_id, since.minus(RECEIPT_DUE))?;
+    let oldest = since.minus(RECEIPT_DUE);
+    let others = in_doubt(unit, account, touser, oldest)?;
+    let alone =
+        others.iter().all(|other| other.id == message_id) && !has_rival(unit, account, touser, message_id, oldest)?;
     Ok(alone.then_some(kept))
 }
 
@@ -107,7 +92,7 @@ pub(super) fn deliver(
 
 /// A receipt that came now.
 pub(super) fn take(unit: &mut Unit<'_>, callback: &NewCallback, receipt: &Receipt) -> Result<ReceiptEffect, Error> {
-    let Some(verdict) = verdict(&receipt.status) else {
+    let Some(verdict) = Verdict::of(&receipt.status) else {
         keep(unit, callback, receipt, None)?;
         return Ok(ReceiptEffect::NotFinal);
     };
@@ -124,6 +109,7 @@ pub(super) fn take(unit: &mut Unit<'_>, callback: &NewCallback, receipt: &Receip
         return Ok(ReceiptEffect::AlreadyFinal { message_id: message.id });
     }
     deliver(unit, &mut message, &receipt.msgid, &verdict, callback.received_at)?;
+    reach(Point::ReceiptWritten);
     let Verdict { state, reason } = verdict;
     Ok(ReceiptEffect::Settled { message_id: message.id, state, reason, msgid: receipt.msgid.clone() })
 }
@@ -140,10 +126,10 @@ fn by_msgid(unit: &Unit<'_>, account: &str, receipt: &Receipt) -> Result<Option<
 }
 
 fn alone_in_doubt(unit: &Unit<'_>, callback: &NewCallback, receipt: &Receipt) -> Result<Option<Standing>, Error> {
-    let (openid, since) = (receipt.openid.as_str(), callback.received_at.minus(RECEIPT_DUE));
-    let mut doubtful = in_doubt(unit, &callback.account, openid, since)?;
+    let (openid, oldest) = (receipt.openid.as_str(), callback.received_at.minus(RECEIPT_DUE));
+    let mut doubtful = in_doubt(unit, &callback.account, openid, oldest)?;
     let (Some(message), true) = (doubtful.pop(), doubtful.is_empty()) else { return Ok(None) };
-    let rival = has_rival(unit, &callback.account, openid, message.id, since)?;
+    let rival = has_rival(unit, &callback.account, openid, message.id, oldest)?;
     Ok((!rival).then_some(message))
 }
 
@@ -159,8 +145,8 @@ fn in_doubt(unit: &Unit<'_>, account: &str, touser: &str, since: Timestamp) -> R
     Ok(found)
 }
 
-/// May another message of this user be meant, although it is in no doubt? One is on its way; WeChat answered one with "busy" and
-/// showed it all the same; or an operator has ended one as `failed` and was wrong.
+/// May another message of this user be meant, although it is in no doubt? One is on its way; or WeChat or an operator has
+/// denied one, and it was shown all the same.
 fn has_rival(unit: &Unit<'_>, account: &str, touser: &str, but: MessageId, since: Timestamp) -> Result<bool, Error> {
     // The index holds only what is being sent at this moment.
     let mut sending = unit.tx.prepare_cached(
@@ -170,13 +156,12 @@ fn has_rival(unit: &Unit<'_>, account: &str, touser: &str, but: MessageId, since
     if sending.exists(params![account, touser, but])? {
         return Ok(true);
     }
-    let mut believed = unit.tx.prepare_cached(&format!(
+    let mut denied = unit.tx.prepare_cached(&format!(
         "SELECT 1 FROM messages INDEXED BY messages_rivals
-         WHERE account = ?1 AND touser = ?2 AND {BELIEVED} AND id <> ?3
-            AND state NOT IN ('delivered', 'undelivered')
+         WHERE account = ?1 AND touser = ?2 AND {DENIED} AND id <> ?3 AND state NOT IN ('delivered', 'undelivered')
             AND (busy_since >= ?4 OR (state = 'failed' AND doubtful_since >= ?4))",
     ))?;
-    Ok(believed.exists(params![account, touser, but, since])?)
+    Ok(denied.exists(params![account, touser, but, since])?)
 }
 
 fn keep(
@@ -185,11 +170,6 @@ fn keep(
     receipt: &Receipt,
     message_id: Option<MessageId>,
 ) -> Result<(), Error> {
-    let reason = match &receipt.status {
-        ReceiptStatus::Delivered => None,
-        ReceiptStatus::Undelivered { reason } => Some(reason),
-        ReceiptStatus::Other { text } => Some(text),
-    };
     unit.tx
         .prepare_cached(
             "INSERT INTO receipts (account, msgid, openid, status, reason, received_at, callback_id, message_id,
@@ -201,7 +181,7 @@ fn keep(
             receipt.msgid,
             receipt.openid,
             receipt.status.as_str(),
-            reason,
+            receipt_reason(&receipt.status),
             callback.received_at,
             callback.id,
             message_id,
@@ -217,19 +197,4 @@ fn read_kept(row: &rusqlite::Row<'_>) -> Result<Kept, Error> {
     })?;
     let verdict = Verdict { state, reason: fields.get("reason")? };
     Ok(Kept { msgid: fields.get("msgid")?, openid: fields.get("openid")?, verdict })
-}
-
-fn verdict(status: &ReceiptStatus) -> Option<Verdict> {
-    match status {
-        ReceiptStatus::Delivered => Some(Verdict { state: State::Delivered, reason: None }),
-        ReceiptStatus::Undelivered { reason } => {
-            Some(Verdict { state: State::Undelivered, reason: Some(reason.clone()) })
-        }
-        ReceiptStatus::Other { .. } => None,
-    }
-}
-
-/// A receipt may still settle it.
-const fn is_open(state: State) -> bool {
-    matches!(state, State::Sent | State::Sending | State::Queued | State::Unknown)
 }

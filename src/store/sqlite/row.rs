@@ -1,18 +1,14 @@
 //! Values ⇄ columns, and whole rows of `messages`. What cannot be read is `Corrupt`, with its place.
 
-use std::time::Duration;
-
 use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{Row, ToSql};
-use ulid::Ulid;
 
-use super::history;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{BatchId, CallbackId, MessageId};
 use crate::domain::message::Message;
 use crate::domain::secret::Openid;
 use crate::domain::state::{Lane, OnUnknown, State};
-use crate::store::Error;
+use crate::store::{Error, history};
 
 impl ToSql for Timestamp {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -102,21 +98,7 @@ pub(super) fn message(row: &Row<'_>) -> Result<Message, Error> {
         metadata: fields.get("metadata")?,
         retry_of: fields.maybe("retry_of", MessageId::parse)?,
         batch_id: fields.maybe("batch_id", BatchId::parse)?,
-        attempts: history::read(&fields, "attempts")?,
-        history: history::read(&fields, "history")?,
+        attempts: fields.parsed("attempts", history::read)?,
+        history: fields.parsed("history", history::read)?,
     })
-}
-
-/// An id may have been made this much before or after the date in its row.
-pub(super) const ID_SLACK: Duration = Duration::from_secs(60);
-
-/// The lowest id with this prefix that can be made at this time.
-pub(super) fn lowest_id(prefix: &str, at: Timestamp) -> String {
-    let millis = u64::try_from(at.as_millis()).unwrap_or(0);
-    format!("{prefix}{}", Ulid::from_parts(millis, 0))
-}
-
-/// A count as SQLite takes it.
-pub(super) fn limit(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }

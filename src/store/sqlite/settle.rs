@@ -3,16 +3,16 @@
 use rusqlite::{Row, params};
 
 use super::fault::unavailable;
-use super::history;
 use super::receipts::{self, Kept};
-use super::rescue::CRASH;
 use super::row::Fields;
 use super::writer::Unit;
 use crate::domain::clock::Timestamp;
 use crate::domain::message::Lease;
 use crate::domain::settlement::{Next, Settlement};
 use crate::domain::state::State;
-use crate::store::{Error, Settled};
+use crate::failpoint::{Point, reach};
+use crate::store::rules::{CRASH, QUARANTINED, doubt_after, reason};
+use crate::store::{Error, Settled, history};
 
 /// A row that a lease may end.
 struct Held {
@@ -36,6 +36,7 @@ pub(super) fn settle(
     if let Some(kept) = kept {
         receipts::use_up(unit, &lease.account, &kept, lease.message_id)?;
     }
+    reach(Point::SettleWritten);
     Ok(settled)
 }
 
@@ -59,9 +60,9 @@ fn receipt_for(unit: &Unit<'_>, lease: &Lease, next: &Next, doubt: Option<Timest
 fn held(unit: &Unit<'_>, lease: &Lease) -> Result<Option<Held>, Error> {
     let mut select = unit.tx.prepare_cached(
         "SELECT rowid, id, state, leased_at FROM messages WHERE id = ?1 AND lease_generation = ?2
-            AND (state = 'sending' OR (state IN ('queued', 'unknown') AND state_reason = ?3))",
+            AND (state = 'sending' OR (state IN ('queued', 'unknown') AND state_reason IN (?3, ?4)))",
     )?;
-    let mut rows = select.query(params![lease.message_id, lease.generation, CRASH])?;
+    let mut rows = select.query(params![lease.message_id, lease.generation, CRASH, QUARANTINED])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let fields = Fields::new(row, "messages", "id");
     Ok(Some(Held {
@@ -88,18 +89,6 @@ fn read_settled(row: &Row<'_>, applied: bool) -> Result<Settled, Error> {
         reason: fields.get("state_reason")?,
         msgid: fields.get("msgid")?,
     })
-}
-
-/// Since when WeChat may have taken it under a `msgid` that we do not know.
-fn doubt_after(next: &Next, lease: &Lease, leased_at: Timestamp) -> Option<Timestamp> {
-    match next {
-        Next::Sent { msgid: None } | Next::Unknown { .. } => Some(lease.doubtful_since.unwrap_or(leased_at)),
-        Next::Queued { doubtful_since, .. } => *doubtful_since,
-        // What WeChat answers to a repeat may name another push than the first attempt's receipt will.
-        Next::Sent { msgid: Some(_) } | Next::Rejected { .. } | Next::Failed { .. } | Next::Expired { .. } => {
-            lease.doubtful_since
-        }
-    }
 }
 
 fn write(
@@ -147,15 +136,4 @@ fn write(
     // To its end: only then is the update done.
     while rows.next()?.is_some() {}
     Ok(settled)
-}
-
-fn reason(next: &Next) -> Option<&str> {
-    match next {
-        Next::Sent { .. } => None,
-        Next::Queued { reason, .. }
-        | Next::Rejected { reason }
-        | Next::Unknown { reason }
-        | Next::Failed { reason }
-        | Next::Expired { reason } => Some(reason),
-    }
 }

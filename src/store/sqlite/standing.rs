@@ -4,13 +4,12 @@ use std::collections::HashSet;
 
 use rusqlite::{Row, Rows, params};
 
-use super::history;
 use super::row::Fields;
 use super::writer::Unit;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::state::{Lane, OnUnknown, State};
-use crate::store::Error;
+use crate::store::{Error, history};
 
 /// The columns that [`Standing::read`] reads.
 pub(super) const COLUMNS: &str = "rowid, id, account, touser, lane, on_unknown, state, leased_at, doubtful_since";

@@ -5,15 +5,19 @@
 //! transaction each, so that a bad one hurts only its caller: a command must do the same when it runs twice.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::fault::unavailable;
-use super::figures::{Deltas, Figures};
+use super::figures;
 use super::lock::ServingLock;
-use crate::store::Error;
+use super::space::{Seen, Watch};
+use crate::failpoint::{Point, reach};
+use crate::store::figures::{Deltas, Figures};
+use crate::store::{Error, Space};
 
 /// Commands that may wait before `accept` is refused.
 const QUEUE: usize = 4096;
@@ -24,12 +28,15 @@ const BATCH: usize = 256;
 pub(super) struct Unit<'c> {
     pub(super) tx: &'c Connection,
     pub(super) deltas: Deltas,
+    /// The refusal for what would add rows of callers: the volume has too little room.
+    pub(super) shortage: Option<&'c Error>,
 }
 
 /// The way to the thread.
 pub(super) struct Writer {
     jobs: mpsc::Sender<Job>,
     ended: watch::Receiver<()>,
+    seen: Seen,
 }
 
 enum Job {
@@ -69,10 +76,16 @@ where
 impl Writer {
     /// Starts the thread. `lock` marks the serving process and is given back when the thread ends; without it, commands
     /// that would change messages are refused.
-    pub(super) fn start(conn: Connection, figures: Arc<Figures>, lock: Option<ServingLock>) -> Result<Self, Error> {
+    pub(super) fn start(
+        conn: Connection,
+        figures: Arc<Figures>,
+        space: Watch,
+        lock: Option<ServingLock>,
+    ) -> Result<Self, Error> {
         let (jobs, inbox) = mpsc::channel(QUEUE);
         let (alive, ended) = watch::channel(());
-        let thread = Thread { conn, figures, serving: lock.is_some(), trouble: None };
+        let seen = space.seen();
+        let thread = Thread { conn, figures, space, serving: lock.is_some(), trouble: None };
         std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || {
@@ -81,7 +94,12 @@ impl Writer {
                 drop(alive);
             })
             .map_err(|error| unavailable(format!("the writer thread cannot start: {error}")))?;
-        Ok(Self { jobs, ended })
+        Ok(Self { jobs, ended, seen })
+    }
+
+    /// The room on the volume, as it was seen last.
+    pub(super) fn space(&self) -> Option<Space> {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for room, then for the commit.
@@ -136,9 +154,15 @@ enum Failure {
 struct Thread {
     conn: Connection,
     figures: Arc<Figures>,
+    space: Watch,
     serving: bool,
-    /// Why the last batch was refused: said once, not for every batch that meets it.
-    trouble: Option<String>,
+    trouble: Option<Trouble>,
+}
+
+/// Why the last batch was refused.
+struct Trouble {
+    text: String,
+    since: Instant,
 }
 
 impl Thread {
@@ -152,47 +176,77 @@ impl Thread {
                     Job::Stop => jobs.close(),
                 }
             }
-            self.work_off(&mut batch);
+            if let Err(error) = self.work_off(&mut batch) {
+                self.turn_away(&mut jobs, &error);
+            }
         }
         if let Err(error) = self.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
             tracing::warn!(%error, "the last checkpoint of the store failed; the next start makes up for it");
         }
     }
 
-    fn work_off(&mut self, batch: &mut Vec<Box<dyn Command>>) {
+    /// Everybody of the batch is answered. `Err`: no transaction could begin.
+    fn work_off(&mut self, batch: &mut Vec<Box<dyn Command>>) -> Result<(), Error> {
         if batch.is_empty() {
-            return;
+            return Ok(());
         }
+        self.space.keep();
         match self.commit(batch) {
             Ok(()) => {
                 self.recovered();
                 batch.drain(..).for_each(|command| command.answer(Ok(())));
             }
-            Err(Failure::Begin(error)) => self.refuse(batch.drain(..), &error),
+            Err(Failure::Begin(error)) => {
+                self.refuse(batch.drain(..), &error);
+                return Err(error);
+            }
             Err(Failure::Work(error)) if batch.len() == 1 => self.refuse(batch.drain(..), &error),
             Err(Failure::Work(error)) => {
-                tracing::warn!(%error, commands = batch.len(), "a batch was rolled back; its commands run one by one");
-                self.one_by_one(batch);
+                tracing::debug!(%error, commands = batch.len(), "a batch was rolled back; its commands run one by one");
+                return self.one_by_one(batch);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever came while a transaction could not begin has waited for as long as anybody should: a queue of batches that
+    /// wait one after the other would make it minutes.
+    fn turn_away(&mut self, jobs: &mut mpsc::Receiver<Job>, error: &Error) {
+        for _ in 0..jobs.len() {
+            match jobs.try_recv() {
+                Ok(Job::Run(command)) => command.answer(Err(error.clone())),
+                Ok(Job::Stop) => jobs.close(),
+                Err(_) => return,
             }
         }
     }
 
-    fn one_by_one(&mut self, batch: &mut Vec<Box<dyn Command>>) {
+    fn one_by_one(&mut self, batch: &mut Vec<Box<dyn Command>>) -> Result<(), Error> {
         let mut rest = batch.drain(..);
         while let Some(mut command) = rest.next() {
             match self.commit(std::slice::from_mut(&mut command)) {
                 Ok(()) => command.answer(Ok(())),
-                Err(Failure::Work(error)) => command.answer(Err(error)),
+                Err(Failure::Work(error)) => self.refuse(std::iter::once(command), &error),
                 Err(Failure::Begin(error)) => {
                     command.answer(Err(error.clone()));
-                    return self.refuse(rest, &error);
+                    self.refuse(rest, &error);
+                    return Err(error);
                 }
             }
         }
+        Ok(())
     }
 
-    /// All of them in one transaction, or none. A panic counts as a failure: it must not end the thread.
+    /// All of them in one transaction, or none. On a full volume the reserve is let go first.
     fn commit(&mut self, batch: &mut [Box<dyn Command>]) -> Result<(), Failure> {
+        match self.try_commit(batch) {
+            Err(Failure::Begin(error) | Failure::Work(error)) if self.space.make_room(&error) => self.try_commit(batch),
+            outcome => outcome,
+        }
+    }
+
+    /// A panic counts as a failure: it must not end the thread.
+    fn try_commit(&mut self, batch: &mut [Box<dyn Command>]) -> Result<(), Failure> {
         catch_unwind(AssertUnwindSafe(|| self.commit_unguarded(batch))).unwrap_or_else(|_| {
             tracing::error!("a command of the store panicked; it was rolled back");
             Err(Failure::Work(unavailable("a defect of the gateway stopped this write; the log tells where")))
@@ -202,7 +256,7 @@ impl Thread {
     fn commit_unguarded(&mut self, batch: &mut [Box<dyn Command>]) -> Result<(), Failure> {
         let begun = self.conn.transaction_with_behavior(TransactionBehavior::Immediate);
         let tx = begun.map_err(|error| Failure::Begin(error.into()))?;
-        let mut unit = Unit { tx: &tx, deltas: Deltas::default() };
+        let mut unit = Unit { tx: &tx, deltas: Deltas::default(), shortage: self.space.shortage() };
         for command in batch {
             command.run(&mut unit).map_err(Failure::Work)?;
         }
@@ -211,115 +265,30 @@ impl Thread {
             let reason = "only the process that serves this database may change messages";
             return Err(Failure::Work(unavailable(reason)));
         }
-        deltas.write(&tx).map_err(Failure::Work)?;
+        figures::write(&deltas, &tx).map_err(Failure::Work)?;
+        reach(Point::CommitBefore);
         tx.commit().map_err(|error| Failure::Work(error.into()))?;
+        reach(Point::CommitAfter);
         self.figures.add(&deltas);
         Ok(())
     }
 
+    /// A trouble is said when it begins, not for every batch that meets it.
     fn refuse(&mut self, batch: impl Iterator<Item = Box<dyn Command>>, error: &Error) {
-        let trouble = error.to_string();
-        if self.trouble.as_ref() != Some(&trouble) {
+        let text = error.to_string();
+        if self.trouble.as_ref().is_none_or(|trouble| trouble.text != text) {
             tracing::error!(%error, "the store did not write");
-            self.trouble = Some(trouble);
+            self.trouble = Some(Trouble { text, since: Instant::now() });
         }
         batch.for_each(|command| command.answer(Err(error.clone())));
     }
 
     fn recovered(&mut self) {
-        if self.trouble.take().is_some() {
-            tracing::info!("the store writes again");
+        if let Some(trouble) = self.trouble.take() {
+            tracing::info!(lasted_s = trouble.since.elapsed().as_secs(), "the store writes again");
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn started() -> Writer {
-        started_with("")
-    }
-
-    fn started_with(settings: &str) -> Writer {
-        let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch("CREATE TABLE t (n INTEGER UNIQUE, filling BLOB)").unwrap();
-        conn.execute_batch(settings).unwrap();
-        Writer::start(conn, Arc::default(), None).unwrap()
-    }
-
-    fn insert(unit: &mut Unit<'_>, n: i64) -> Result<i64, Error> {
-        unit.tx.execute("INSERT INTO t (n) VALUES (?1)", [n])?;
-        Ok(unit.tx.query_row("SELECT count(*) FROM t", [], |row| row.get(0))?)
-    }
-
-    #[tokio::test]
-    async fn a_poisonous_command_hurts_only_its_caller() {
-        let writer = started();
-        let (first, twice, panicking, last) = tokio::join!(
-            writer.run(|unit| insert(unit, 1)),
-            writer.run(|unit| insert(unit, 1)),
-            writer.run(|unit| {
-                insert(unit, 7)?;
-                if unit.tx.is_autocommit() { Ok(()) } else { panic!("on purpose") }
-            }),
-            writer.run(|unit| insert(unit, 2)),
-        );
-        assert_eq!(first.unwrap(), 1);
-        assert!(matches!(twice, Err(Error::Unavailable { .. })));
-        assert!(matches!(panicking, Err(Error::Unavailable { .. })));
-        assert_eq!(last.unwrap(), 2);
-    }
-
-    #[tokio::test]
-    async fn a_full_disk_is_told_with_its_cure_and_spares_what_still_fits() {
-        let writer = started_with("PRAGMA max_page_count = 8");
-        let fill = |unit: &mut Unit<'_>| -> Result<(), Error> {
-            unit.tx.execute("INSERT INTO t (filling) VALUES (zeroblob(100000))", [])?;
-            Ok(())
-        };
-        let (small, large) = tokio::join!(writer.run(|unit| insert(unit, 1)), writer.run(fill));
-        assert_eq!(small.unwrap(), 1);
-        assert!(matches!(large, Err(Error::Unavailable { reason }) if reason.contains("make room")));
-        assert_eq!(writer.run(|unit| insert(unit, 2)).await.unwrap(), 2);
-    }
-
-    #[tokio::test]
-    async fn closing_commits_what_waits_and_refuses_the_rest() {
-        let writer = started();
-        let (kept, ()) = tokio::join!(writer.run(|unit| insert(unit, 1)), writer.close());
-        assert_eq!(kept.unwrap(), 1);
-        let late = writer.run(|unit| insert(unit, 2)).await;
-        assert!(matches!(late, Err(Error::Unavailable { reason }) if reason.contains("closed")));
-        writer.close().await;
-    }
-
-    #[tokio::test]
-    async fn a_writer_that_is_far_behind_refuses_what_need_not_wait() {
-        let writer = started();
-        let (hold, held) = std::sync::mpsc::channel::<()>();
-        let held = std::sync::Mutex::new(held);
-        let (begin, begun) = std::sync::mpsc::channel();
-        let mut running = Box::pin(writer.run(move |_| {
-            begin.send(()).unwrap();
-            // Ends when the test lets go of the other end.
-            Ok(held.lock().unwrap().recv().is_err())
-        }));
-        assert!(futures_util::poll!(&mut running).is_pending());
-        // From here on the thread is busy with a batch of one and takes nothing more.
-        begun.recv().unwrap();
-        let mut waiting = Vec::new();
-        for n in 0..i64::try_from(QUEUE).unwrap() {
-            let mut call = Box::pin(writer.try_run(move |unit| insert(unit, n)));
-            assert!(futures_util::poll!(&mut call).is_pending());
-            waiting.push(call);
-        }
-        let refused = writer.try_run(|unit| insert(unit, -1)).await;
-        assert!(matches!(refused, Err(Error::Overloaded)));
-        drop(hold);
-        assert!(running.await.unwrap());
-        for call in waiting {
-            call.await.unwrap();
-        }
-    }
-}
+mod tests;

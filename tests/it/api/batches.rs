@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wxgate::domain::caller::Scope;
 
-use crate::harness::{Reply, Setup, TestApp, UNLIMITED};
+use crate::harness::{Reply, Setup, TestApp};
 
 async fn post(app: &TestApp, body: &Value) -> Reply {
     app.post("/send-template/batch").json(body).send().await
@@ -173,7 +173,7 @@ async fn each_item_counts_against_the_limits_and_a_refused_batch_gives_back() {
 
 #[tokio::test]
 async fn a_batch_is_canceled_as_far_as_it_has_not_begun() {
-    let app = TestApp::start_with(Setup { config: UNLIMITED.to_owned(), ..Setup::default() }).await;
+    let app = TestApp::start().await;
     let mut body = to(&["o1", "o2", "o3"]);
     body["messages"][1]["send_at"] = json!("2026-01-04T00:00:00Z");
     body["messages"][2]["send_at"] = json!("2026-01-05T00:00:00Z");

@@ -11,7 +11,7 @@ use super::wire::no_fault_inside;
 use crate::harness::{Setup, TestApp, order_notice};
 
 /// What operators and their dashboards count on.
-const PROMISED: [&str; 15] = [
+const PROMISED: [&str; 17] = [
     "wxgate_http_requests_total",
     "wxgate_http_request_duration_seconds",
     "wxgate_messages_total",
@@ -25,6 +25,8 @@ const PROMISED: [&str; 15] = [
     "wxgate_token_expires_in_seconds",
     "wxgate_callbacks_total",
     "wxgate_receipts_total",
+    "wxgate_redis_up",
+    "wxgate_redis_errors_total",
     "wxgate_rate_limited_total",
     "wxgate_webhook_deliveries_total",
 ];
@@ -108,6 +110,16 @@ async fn a_redis_that_is_away_degrades_and_harms_nothing() {
     assert_eq!((&components[1]["name"], &components[1]["status"]), (&json!("redis"), &json!("degraded")));
     assert!(!reply.text.contains("127.0.0.1"), "{}", reply.text);
     assert_eq!(app.send("sim-ok").await.status, 200);
+    let families = parse(&app.anonymous(Method::GET, "/metrics").send().await.text);
+    assert_eq!(families["wxgate_redis_up"].samples["wxgate_redis_up"], 0.0);
+    assert!(families["wxgate_redis_errors_total"].samples["wxgate_redis_errors_total{kind=\"connect\"}"] >= 1.0);
+}
+
+#[tokio::test]
+async fn without_redis_there_is_no_figure_that_would_raise_an_alarm() {
+    let app = TestApp::start().await;
+    let families = parse(&app.anonymous(Method::GET, "/metrics").send().await.text);
+    assert!(families["wxgate_redis_up"].samples.is_empty());
 }
 
 /// One family of the text.

@@ -14,7 +14,7 @@ fn server(settings: &str) -> Setup {
 
 #[tokio::test]
 async fn only_a_body_that_says_it_is_json_in_utf8_is_read() {
-    let app = TestApp::unlimited().await;
+    let app = TestApp::start().await;
     for headers in [
         "",
         "content-type:\r\n",
@@ -228,7 +228,7 @@ async fn an_idempotency_key_is_visible_ascii_and_comes_once() {
 
 #[tokio::test]
 async fn preferences_decide_how_long_an_answer_may_take() {
-    let app = TestApp::unlimited().await;
+    let app = TestApp::start().await;
     for (prefer, status) in [
         ("respond-async", 202),
         ("Respond-Async", 202),

@@ -14,4 +14,4 @@ mod pages;
 mod raw;
 mod send;
 mod storage;
-mod wire;
+pub(crate) mod wire;

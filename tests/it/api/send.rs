@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use wxgate::domain::clock::Clock;
 
 use super::wire::{JSON, no_fault_inside, nothing_happened, post_raw, rows};
-use crate::harness::{TestApp, order_notice};
+use crate::harness::{Setup, TestApp, order_notice};
 
 /// The body of WeChat's page "Send template message", its placeholders filled in.
 const OF_THE_PAGE: &str = r##"{
@@ -59,7 +59,7 @@ async fn the_short_form_is_the_long_form_and_numbers_keep_their_digits() {
 
 #[tokio::test]
 async fn a_rehearsal_shows_the_exact_body_and_keeps_nothing() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(Setup { config: "\n[limits]\n".to_owned(), ..Setup::default() }).await;
     let mut body = order_notice("oDRY");
     body["template_id"] = json!("order_paid");
     body["client_msg_id"] = json!("fixed");

@@ -11,37 +11,37 @@ use crate::harness::TestApp;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One connection, byte by byte.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     stream: TcpStream,
     read: Vec<u8>,
 }
 
 /// One answer as it stood on the wire.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) head: String,
-    pub(super) body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Wire {
-    pub(super) async fn connect(app: &TestApp) -> Self {
+    pub(crate) async fn connect(app: &TestApp) -> Self {
         let address = app.url.strip_prefix("http://").unwrap();
         Self { stream: TcpStream::connect(address).await.unwrap(), read: Vec::new() }
     }
 
     /// The server may hang up in the middle of what it does not want.
-    pub(super) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
     /// Nothing more will be written.
-    pub(super) async fn end(&mut self) {
+    pub(crate) async fn end(&mut self) {
         let _ = self.stream.shutdown().await;
     }
 
     /// The next answer. `None`: the connection ended without one.
-    pub(super) async fn answer(&mut self) -> Option<Answer> {
+    pub(crate) async fn answer(&mut self) -> Option<Answer> {
         let head_end = loop {
             if let Some(at) = find(&self.read, b"\r\n\r\n") {
                 break at + 4;
@@ -63,15 +63,21 @@ impl Wire {
     }
 
     /// Everything up to and with this text.
-    pub(super) async fn read_until(&mut self, text: &str) -> String {
+    pub(crate) async fn read_until(&mut self, text: &str) -> String {
         while find(&self.read, text.as_bytes()).is_none() {
             assert!(self.more().await, "ended before {text}");
         }
         String::from_utf8(std::mem::take(&mut self.read)).unwrap()
     }
 
+    /// Everything until the end of the connection.
+    pub(crate) async fn read_to_end(&mut self) -> String {
+        while self.more().await {}
+        String::from_utf8_lossy(&std::mem::take(&mut self.read)).into_owned()
+    }
+
     /// Whether the other side has hung up, with nothing more to say.
-    pub(super) async fn is_over(&mut self) -> bool {
+    pub(crate) async fn is_over(&mut self) -> bool {
         self.read.is_empty() && !self.more().await
     }
 
@@ -89,12 +95,12 @@ impl Wire {
 }
 
 impl Answer {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         header(&self.head, name)
     }
 
     /// Asserts an RFC 9457 problem of this status and code.
-    pub(super) fn is_problem(&self, status: u16, code: &str) -> &Self {
+    pub(crate) fn is_problem(&self, status: u16, code: &str) -> &Self {
         let body: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{self:?}"));
         assert_eq!((self.status, body["code"].as_str()), (status, Some(code)), "{self:?}");
         assert_eq!(self.header("content-type"), Some("application/problem+json"));
@@ -117,7 +123,7 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 }
 
 /// `POST /send-template` with these header lines (each with its `\r\n`) and this body, on a connection of its own.
-pub(super) async fn post_raw(app: &TestApp, headers: &str, body: impl AsRef<[u8]>) -> Answer {
+pub(crate) async fn post_raw(app: &TestApp, headers: &str, body: impl AsRef<[u8]>) -> Answer {
     let body = body.as_ref();
     let head = format!("{headers}content-length: {}\r\n", body.len());
     let mut wire = Wire::connect(app).await;
@@ -127,23 +133,23 @@ pub(super) async fn post_raw(app: &TestApp, headers: &str, body: impl AsRef<[u8]
 }
 
 /// The head of a send with a good key.
-pub(super) fn head_of(app: &TestApp, headers: &str) -> String {
+pub(crate) fn head_of(app: &TestApp, headers: &str) -> String {
     format!("POST /send-template HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {}\r\n{headers}\r\n", app.key)
 }
 
-pub(super) const JSON: &str = "content-type: application/json\r\n";
+pub(crate) const JSON: &str = "content-type: application/json\r\n";
 
 /// A send that is good as it is.
-pub(super) const GOOD: &str = r#"{"touser":"oGOOD","template_id":"TPL-ORDER","data":{"thing1":"tea"}}"#;
+pub(crate) const GOOD: &str = r#"{"touser":"oGOOD","template_id":"TPL-ORDER","data":{"thing1":"tea"}}"#;
 
 /// How many rows a table has.
-pub(super) fn rows(app: &TestApp, table: &str) -> i64 {
+pub(crate) fn rows(app: &TestApp, table: &str) -> i64 {
     let conn = rusqlite::Connection::open(app.database()).unwrap();
     conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
 }
 
 /// Nothing was kept, nothing was pushed, nothing went wrong inside.
-pub(super) async fn nothing_happened(app: &TestApp) {
+pub(crate) async fn nothing_happened(app: &TestApp) {
     for table in ["messages", "idempotency"] {
         assert_eq!(rows(app, table), 0, "{table}");
     }
@@ -152,7 +158,7 @@ pub(super) async fn nothing_happened(app: &TestApp) {
 }
 
 /// No request ended in a 500 (as panics do), and every message is accounted for.
-pub(super) async fn no_fault_inside(app: &TestApp) {
+pub(crate) async fn no_fault_inside(app: &TestApp) {
     let text = app.anonymous(reqwest::Method::GET, "/metrics").send().await.text;
     assert!(!text.contains("status=\"500\""), "{text}");
     assert!(text.contains("\nwxgate_messages_unaccounted 0\n"), "{text}");

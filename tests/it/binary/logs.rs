@@ -9,13 +9,26 @@ use wxgate::sandbox::{Broken, CallbackRequest};
 
 use super::process::{Place, until};
 use crate::harness::{AES_KEY, CALLBACK_TOKEN, order_notice};
+use crate::store::backend::Database;
 
 const TEXTS: [&str; 4] = ["TEMPLATE-VALUE-1", "METADATA-VALUE-2", "MESSAGE-OF-A-USER-3", "customer-id-4"];
+const DATABASE_PASSWORD: &str = "database-password-5";
 const PEOPLE: [&str; 3] = ["oLOGROADPERSON0000000000001", "oLOGROADPERSON0000000000002", "oLOGROADPERSON0000000000003"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_at_trace_tells_the_road_and_no_secret() {
-    let place = Place::prepare("").await;
+    tells_no_secret(Place::prepare("").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_does_it_with_postgresql() {
+    let database = Database::create().await;
+    // The server trusts everybody; the password is there to be hidden.
+    let storage = database.toml().replace("postgres://wxgate@", &format!("postgres://wxgate:{DATABASE_PASSWORD}@"));
+    tells_no_secret(Place::prepare_in(&storage, "").await).await;
+}
+
+async fn tells_no_secret(place: Place) {
     let config = std::fs::read_to_string(place.config()).unwrap();
     assert!(config.contains("level = \"info\""));
     std::fs::write(place.config(), config.replace("level = \"info\"", "level = \"trace\"")).unwrap();
@@ -69,7 +82,7 @@ async fn a_log_at_trace_tells_the_road_and_no_secret() {
     assert!(log.contains("\"level\":\"DEBUG\"") && log.contains("answered"), "it is as talkative as asked for");
     assert!(!log.contains("panicked"), "{log}");
     let secret = key.rsplit_once('_').unwrap().1;
-    let mut secrets: Vec<&str> = vec!["demo-secret", CALLBACK_TOKEN, AES_KEY, &key, secret];
+    let mut secrets: Vec<&str> = vec!["demo-secret", DATABASE_PASSWORD, CALLBACK_TOKEN, AES_KEY, &key, secret];
     secrets.extend(tokens.iter().map(String::as_str));
     secrets.extend(TEXTS);
     secrets.extend(PEOPLE);

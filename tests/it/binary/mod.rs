@@ -2,5 +2,7 @@
 
 mod crash;
 mod logs;
-mod process;
+mod nodes;
+mod postgres;
+pub(crate) mod process;
 mod shutdown;

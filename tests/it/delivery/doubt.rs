@@ -78,7 +78,7 @@ async fn a_receipt_that_overtakes_the_answer_settles_the_message() {
 }
 
 #[tokio::test]
-async fn a_clock_that_runs_backwards_does_not_stretch_the_window() {
+async fn a_clock_that_was_seen_to_run_backwards_repeats_nothing() {
     let app = TestApp::start().await;
     let id = app.send_async("sim-reset").await.field("message_id");
     app.run_until_idle().await;
@@ -89,7 +89,14 @@ async fn a_clock_that_runs_backwards_does_not_stretch_the_window() {
     assert_eq!(app.sandbox.calls(SEND_API), calls);
     app.clock.set(later);
     app.run_until_idle().await;
-    assert_eq!(app.state_of(&id).await, "sent", "the clock is right again, and the window is open");
+    let message = app.message(&id).await;
+    let expected = (json!("unknown"), json!("repeat_window_over"));
+    assert_eq!(
+        (&message["state"], &message["state_reason"]),
+        (&expected.0, &expected.1),
+        "how old the doubt is nobody knows"
+    );
+    assert_eq!(app.sandbox.calls(SEND_API), calls);
 }
 
 #[tokio::test]

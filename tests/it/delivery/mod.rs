@@ -2,6 +2,7 @@
 
 mod account_faults;
 mod doubt;
+mod nodes;
 mod recipients;
 mod restart;
 mod schedule;

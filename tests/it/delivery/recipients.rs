@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use wxgate::worker::Step;
 
 use crate::harness::{TestApp, order_notice};
 
@@ -66,6 +67,19 @@ async fn a_busy_wechat_is_asked_again_with_the_same_client_msg_id() {
         message["attempts"].as_array().unwrap().iter().map(|attempt| attempt["outcome"].clone()).collect();
     assert_eq!(outcomes, ["busy", "busy", "accepted"]);
     assert_eq!(app.sandbox.deliveries_to("sim-busy"), 1);
+}
+
+#[tokio::test]
+async fn the_worker_is_woken_for_a_repeat_of_its_own() {
+    let app = TestApp::start().await;
+    app.send_async("sim-busy").await;
+    let bell = app.app.worker().slots.clone();
+    // The first attempt was the accepting task's.
+    bell.rung().await;
+    app.advance(Duration::from_secs(5)).await;
+    assert_eq!(app.app.worker().step().await.unwrap(), Step::Started(1));
+    let rung = tokio::time::timeout(Duration::from_secs(10), bell.rung()).await;
+    assert!(rung.is_ok(), "it would be found by the next poll only, however soon it is due");
 }
 
 #[tokio::test]

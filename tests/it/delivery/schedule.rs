@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use wxgate::domain::clock::Clock;
 
-use crate::harness::{Setup, TestApp, UNLIMITED, order_notice};
+use crate::harness::{Setup, TestApp, order_notice};
 
 #[tokio::test]
 async fn a_scheduled_message_waits_for_its_time() {
@@ -83,8 +83,7 @@ async fn urgent_messages_go_first() {
 #[tokio::test]
 async fn no_lane_is_shut_out_by_an_urgent_backlog() {
     let app =
-        TestApp::start_with(Setup { config: format!("\n[queue]\nconcurrency = 1\n{UNLIMITED}"), ..Setup::default() })
-            .await;
+        TestApp::start_with(Setup { config: "\n[queue]\nconcurrency = 1\n".to_owned(), ..Setup::default() }).await;
     let at = app.clock.now().plus(Duration::from_secs(60));
     for n in 0..40 {
         let priority = if n < 20 { "urgent" } else { "bulk" };

@@ -85,7 +85,7 @@ async fn the_last_good_token_serves_while_refreshing_fails() {
 
 #[tokio::test]
 async fn a_wrong_secret_is_told_to_the_waiting_caller_and_never_loops() {
-    let app = TestApp::unlimited().await;
+    let app = TestApp::start().await;
     app.sandbox.set_fault(Fault::errcode(40125).on(TOKEN_API));
     for _ in 0..20 {
         let reply = app.send("oNOBODY").await;

@@ -3,12 +3,18 @@
 //! `TestApp::start()` runs the HTTP face; the worker and the timer are stepped: `run_until_idle`, `tick`, `advance`.
 
 mod caller;
+mod logs;
+mod redis;
+mod road;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use caller::{Reply, Request};
+pub(crate) use logs::Logs;
+pub(crate) use redis::{RedisServer, free_port};
+pub(crate) use road::{Road, Way};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wxgate::app::App;
@@ -21,8 +27,8 @@ use wxgate::worker::Step;
 
 pub(crate) const CALLBACK_TOKEN: &str = "demotoken";
 pub(crate) const AES_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
-/// Configuration without limits.
-pub(crate) const UNLIMITED: &str = "\n[limits]\nopenid.rate = 0\nidentical.rate = 0\n";
+/// What tests run with that say nothing about limits: one person gets more than a person should.
+const UNLIMITED: &str = "\n[limits]\nopenid.rate = 0\nidentical.rate = 0\n";
 /// A Saturday morning in Beijing.
 const START: Timestamp = Timestamp::from_seconds(1_767_400_000);
 
@@ -30,8 +36,14 @@ const START: Timestamp = Timestamp::from_seconds(1_767_400_000);
 pub(crate) struct Setup {
     /// TOML behind the harness's own: settings of sections that the harness does not open, or dotted keys.
     pub(crate) config: String,
+    /// Dotted keys that stand before the harness's own: settings of sections that it opens.
+    pub(crate) head: String,
+    /// Settings from the environment, for the sections that the harness opens itself.
+    pub(crate) env: Vec<(&'static str, &'static str)>,
     pub(crate) mode: &'static str,
     pub(crate) account: String,
+    /// `storage` and what it needs, in TOML, instead of a SQLite file in the folder.
+    pub(crate) storage: Option<String>,
     /// A store to open again, as after a restart.
     pub(crate) folder: Option<Arc<tempfile::TempDir>>,
     pub(crate) world: Option<World>,
@@ -39,7 +51,16 @@ pub(crate) struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { config: String::new(), mode: "safe", account: String::new(), folder: None, world: None }
+        Self {
+            config: String::new(),
+            head: String::new(),
+            env: Vec::new(),
+            mode: "safe",
+            account: String::new(),
+            storage: None,
+            folder: None,
+            world: None,
+        }
     }
 }
 
@@ -68,11 +89,6 @@ impl TestApp {
         Self::start_with(Setup::default()).await
     }
 
-    /// Where one person gets more than a person should.
-    pub(crate) async fn unlimited() -> Self {
-        Self::start_with(Setup { config: UNLIMITED.to_owned(), ..Setup::default() }).await
-    }
-
     pub(crate) async fn start_with(setup: Setup) -> Self {
         let folder = setup.folder.unwrap_or_else(|| Arc::new(tempfile::tempdir().unwrap()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -84,10 +100,14 @@ impl TestApp {
         let mut target = CallbackTarget::safe(&format!("{url}/wechat/shop"), CALLBACK_TOKEN, AES_KEY);
         target.mode = mode_of(setup.mode);
         assert!(world.sandbox.set_callback_target(None, Some(target)));
-        let config = config_text(&folder.path().join("wxgate.db"), &world.sandbox_url, setup.mode, &setup.account);
+        let file = || format!("storage.url = \"sqlite://{}\"", folder.path().join("wxgate.db").display());
+        let config = config_text(&setup.storage.unwrap_or_else(file), &world.sandbox_url, setup.mode, &setup.account);
         let path = folder.path().join("wxgate.toml");
-        std::fs::write(&path, config + &setup.config).unwrap();
-        let config = Config::load(Some(&path), std::iter::empty()).unwrap();
+        let limits = if setup.config.contains("[limits]") { "" } else { UNLIMITED };
+        std::fs::write(&path, setup.head + &config + &setup.config + limits).unwrap();
+        let config =
+            Config::load(Some(&path), setup.env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+                .unwrap();
         let server = config.server.clone();
         let clock: Arc<dyn Clock> = world.clock.clone();
         let app = Arc::new(App::build(config, clock).await.unwrap());
@@ -222,7 +242,11 @@ impl Drop for TestApp {
 
 impl World {
     pub(crate) async fn start() -> Self {
-        let clock = Arc::new(ManualClock::starting_at(START));
+        Self::starting_at(START).await
+    }
+
+    pub(crate) async fn starting_at(start: Timestamp) -> Self {
+        let clock = Arc::new(ManualClock::starting_at(start));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let sandbox_url = format!("http://{}", listener.local_addr().unwrap());
         let sandbox = Sandbox::new(SandboxConfig::for_tests(None), clock.clone());
@@ -249,10 +273,10 @@ fn mode_of(text: &str) -> wxgate::domain::account::CallbackMode {
     }
 }
 
-fn config_text(database: &std::path::Path, wechat: &str, mode: &str, account: &str) -> String {
+fn config_text(storage: &str, wechat: &str, mode: &str, account: &str) -> String {
     format!(
         r#"
-storage.url = "sqlite://{}"
+{storage}
 wechat.base_url = "{wechat}"
 telemetry.log = "text"
 
@@ -267,7 +291,6 @@ replies.subscribe = "欢迎"
 replies.keywords = {{ "help" = "How can we help?" }}
 replies.default = "收到"
 {account}
-"#,
-        database.display()
+"#
     )
 }

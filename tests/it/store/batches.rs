@@ -41,7 +41,9 @@ async fn counts(stores: &Stores, id: BatchId) -> Vec<(String, State, u64)> {
 
 #[rstest]
 #[tokio::test]
-async fn a_batch_and_its_messages_are_there_after_a_restart(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_batch_and_its_messages_are_there_after_a_restart(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let mut house = backend.open().await;
     let mut new = batch(key("b", "hash"));
     new.rejected =
@@ -63,7 +65,7 @@ async fn a_batch_and_its_messages_are_there_after_a_restart(#[values(Backend::Sq
 
 #[rstest]
 #[tokio::test]
-async fn the_same_key_is_the_same_batch(#[values(Backend::Sqlite)] backend: Backend) {
+async fn the_same_key_is_the_same_batch(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let stores = &house.stores;
     let new = batch(key("b", "hash"));
@@ -87,7 +89,7 @@ async fn the_same_key_is_the_same_batch(#[values(Backend::Sqlite)] backend: Back
 
 #[rstest]
 #[tokio::test]
-async fn an_item_with_a_known_key_is_not_kept_again(#[values(Backend::Sqlite)] backend: Backend) {
+async fn an_item_with_a_known_key_is_not_kept_again(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let stores = &house.stores;
     let mut known = message("o1", at(0));
@@ -113,7 +115,9 @@ async fn an_item_with_a_known_key_is_not_kept_again(#[values(Backend::Sqlite)] b
 
 #[rstest]
 #[tokio::test]
-async fn two_items_of_one_request_with_one_key_are_seen(#[values(Backend::Sqlite)] backend: Backend) {
+async fn two_items_of_one_request_with_one_key_are_seen(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let stores = &house.stores;
     let new = batch(None);
@@ -128,7 +132,7 @@ async fn two_items_of_one_request_with_one_key_are_seen(#[values(Backend::Sqlite
 
 #[rstest]
 #[tokio::test]
-async fn canceling_ends_what_has_not_begun(#[values(Backend::Sqlite)] backend: Backend) {
+async fn canceling_ends_what_has_not_begun(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let stores = &house.stores;
     let new = batch(None);
@@ -158,7 +162,7 @@ async fn canceling_ends_what_has_not_begun(#[values(Backend::Sqlite)] backend: B
 
 #[rstest]
 #[tokio::test]
-async fn a_batch_outlives_its_messages_and_then_goes(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_batch_outlives_its_messages_and_then_goes(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let stores = &house.stores;
     let new = batch(None);

@@ -13,7 +13,7 @@ fn line(account: &str, lane: Lane, state: State, count: u64) -> StateCount {
 
 #[rstest]
 #[tokio::test]
-async fn figures_follow_the_messages_over_a_restart(#[values(Backend::Sqlite)] backend: Backend) {
+async fn figures_follow_the_messages_over_a_restart(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let mut house = backend.open().await;
     sent(&house.stores, "o1", "900").await;
     let mut bulk = message("o1", at(0));
@@ -35,7 +35,7 @@ async fn figures_follow_the_messages_over_a_restart(#[values(Backend::Sqlite)] b
 
 #[rstest]
 #[tokio::test]
-async fn the_oldest_ready_is_the_first_that_is_due(#[values(Backend::Sqlite)] backend: Backend) {
+async fn the_oldest_ready_is_the_first_that_is_due(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let counts = &house.stores.counts;
     let lease = leased(&house.stores, message("o1", at(0))).await;
@@ -51,7 +51,9 @@ async fn the_oldest_ready_is_the_first_that_is_due(#[values(Backend::Sqlite)] ba
 
 #[rstest]
 #[tokio::test]
-async fn the_probe_writes_and_reads_until_the_store_is_closed(#[values(Backend::Sqlite)] backend: Backend) {
+async fn the_probe_writes_and_reads_until_the_store_is_closed(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     house.stores.counts.probe().await.unwrap();
     house.stores.counts.probe().await.unwrap();

@@ -16,7 +16,7 @@ use super::backend::{Backend, House, sealer};
 use super::build::{HOLD, at, look_up, message, shop};
 
 fn file_of(house: &House) -> PathBuf {
-    let StoreConfig::Sqlite(config) = &house.config;
+    let StoreConfig::Sqlite(config) = &house.config else { panic!("{:?}", house.config) };
     config.path.clone()
 }
 
@@ -38,7 +38,7 @@ async fn a_second_gateway_on_the_same_file_is_refused() {
 #[tokio::test]
 async fn dropping_every_door_ends_the_store_too() {
     let folder = tempfile::tempdir().unwrap();
-    let config = StoreConfig::Sqlite(SqliteConfig { path: folder.path().join("wxgate.db") });
+    let config = StoreConfig::Sqlite(SqliteConfig::at(folder.path().join("wxgate.db")));
     let stores = open::open(&config, BootId::generate(at(0)), sealer()).await.unwrap();
     let new = message("o1", at(0));
     stores.outbox.accept(new, None).await.unwrap();
@@ -66,7 +66,7 @@ async fn the_file_is_its_owners_alone() {
 async fn a_file_of_a_newer_version_is_refused() {
     let house = Backend::Sqlite.open().await;
     house.stores.close().await;
-    house.execute("PRAGMA user_version = 99");
+    house.execute("PRAGMA user_version = 99").await;
     for refusal in [
         open_again(&house.config).await.unwrap_err(),
         open::open_for_tools(&house.config, sealer()).await.map(|_| ()).unwrap_err(),
@@ -80,7 +80,7 @@ async fn a_file_of_a_newer_version_is_refused() {
 #[tokio::test]
 async fn migrate_tells_the_versions_and_does_nothing_twice() {
     let folder = tempfile::tempdir().unwrap();
-    let config = StoreConfig::Sqlite(SqliteConfig { path: folder.path().join("wxgate.db") });
+    let config = StoreConfig::Sqlite(SqliteConfig::at(folder.path().join("wxgate.db")));
     assert_eq!(open::migrate(&config).await.unwrap(), (0, 3));
     assert_eq!(open::migrate(&config).await.unwrap(), (3, 3));
     open_again(&config).await.unwrap();
@@ -89,7 +89,7 @@ async fn migrate_tells_the_versions_and_does_nothing_twice() {
 #[tokio::test]
 async fn a_schema_that_is_behind_is_not_changed_under_a_running_gateway() {
     let house = Backend::Sqlite.open().await;
-    house.execute("PRAGMA user_version = 0");
+    house.execute("PRAGMA user_version = 0").await;
     let refusal = open::migrate(&house.config).await.unwrap_err().to_string();
     assert!(refusal.contains("served by another wxgate"), "{refusal}");
 }
@@ -99,7 +99,7 @@ async fn a_file_that_is_no_database_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("wxgate.db");
     std::fs::write(&path, "this is no database, and long enough to look like one to nobody".repeat(20)).unwrap();
-    let refusal = open_again(&StoreConfig::Sqlite(SqliteConfig { path })).await.unwrap_err().to_string();
+    let refusal = open_again(&StoreConfig::Sqlite(SqliteConfig::at(path))).await.unwrap_err().to_string();
     assert!(refusal.contains("damaged"), "{refusal}");
 }
 
@@ -109,7 +109,7 @@ async fn a_folder_that_cannot_be_made_is_named() {
     let blocker = folder.path().join("blocker");
     std::fs::write(&blocker, "").unwrap();
     let path = blocker.join("wxgate.db");
-    let refusal = open_again(&StoreConfig::Sqlite(SqliteConfig { path })).await.unwrap_err().to_string();
+    let refusal = open_again(&StoreConfig::Sqlite(SqliteConfig::at(path))).await.unwrap_err().to_string();
     assert!(refusal.contains("blocker/wxgate.db") && refusal.contains("storage.url"), "{refusal}");
 }
 
@@ -166,7 +166,7 @@ async fn rows_of_every_shipped_version_are_read_after_the_migrations() {
         old.execute_batch(&[schema, rows, version].join(";")).unwrap();
         drop(old);
 
-        let config = StoreConfig::Sqlite(SqliteConfig { path });
+        let config = StoreConfig::Sqlite(SqliteConfig::at(path));
         let stores = open::open(&config, BootId::generate(at(0)), sealer()).await.unwrap();
         let page = PageRequest { limit: 9, after: None };
         let messages = stores.messages.list(MessageFilter::default(), page).await.unwrap().items;
@@ -193,7 +193,8 @@ async fn opening_does_not_read_the_rows() {
             lane, on_unknown, state, state_reason, msgid, created_at, updated_at, send_at, expires_at, due_at + i,
             lease_boot, lease_generation, leased_at, lease_until, tries, doubtful_since, busy_since, metadata, retry_of, batch_id,
             trace, attempts, history FROM messages, n WHERE touser = 'o1'",
-    );
+    )
+    .await;
     let begun = Instant::now();
     let stores = open::open(&house.config, BootId::generate(at(0)), sealer()).await.unwrap();
     let due = stores.queue.next_due(&shop()).await.unwrap();

@@ -40,7 +40,9 @@ async fn repeated(stores: &Stores, touser: &str, msgid: &str) -> MessageId {
 
 #[rstest]
 #[tokio::test]
-async fn a_repeat_gets_the_first_reply_and_does_nothing(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_repeat_gets_the_first_reply_and_does_nothing(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let mut house = backend.open().await;
     let first = NewCallback { reply: Some("<xml>hello</xml>".to_owned()), ..callback("k") };
     let recorded = house.stores.inbox.record(first).await.unwrap();
@@ -56,7 +58,7 @@ async fn a_repeat_gets_the_first_reply_and_does_nothing(#[values(Backend::Sqlite
 
 #[rstest]
 #[tokio::test]
-async fn a_receipt_settles_what_was_sent(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_receipt_settles_what_was_sent(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let id = sent(&house.stores, "o1", "900").await;
     assert_eq!(effect(&house.stores, receipt("900", "o1", "success")).await, delivered(id));
@@ -74,7 +76,7 @@ async fn a_receipt_settles_what_was_sent(#[values(Backend::Sqlite)] backend: Bac
 
 #[rstest]
 #[tokio::test]
-async fn the_first_final_receipt_wins(#[values(Backend::Sqlite)] backend: Backend) {
+async fn the_first_final_receipt_wins(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let id = sent(&house.stores, "o1", "900").await;
     assert_eq!(effect(&house.stores, receipt("900", "o1", "pending")).await, ReceiptEffect::NotFinal);
@@ -89,7 +91,7 @@ async fn the_first_final_receipt_wins(#[values(Backend::Sqlite)] backend: Backen
 
 #[rstest]
 #[tokio::test]
-async fn a_receipt_of_another_account_settles_nothing(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_receipt_of_another_account_settles_nothing(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let id = sent(&house.stores, "o1", "900").await;
     let foreign = NewCallback { account: "other".to_owned(), ..receipt("900", "o1", "success") };
@@ -99,7 +101,7 @@ async fn a_receipt_of_another_account_settles_nothing(#[values(Backend::Sqlite)]
 
 #[rstest]
 #[tokio::test]
-async fn one_msgid_for_two_users_goes_to_each_his_own(#[values(Backend::Sqlite)] backend: Backend) {
+async fn one_msgid_for_two_users_goes_to_each_his_own(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let first = sent(&house.stores, "o1", "900").await;
     let second = sent(&house.stores, "o2", "900").await;
@@ -109,7 +111,9 @@ async fn one_msgid_for_two_users_goes_to_each_his_own(#[values(Backend::Sqlite)]
 
 #[rstest]
 #[tokio::test]
-async fn the_one_message_in_doubt_takes_a_receipt_that_nobody_knows(#[values(Backend::Sqlite)] backend: Backend) {
+async fn the_one_message_in_doubt_takes_a_receipt_that_nobody_knows(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let id = unknown(&house.stores, "o1").await;
     unknown(&house.stores, "o2").await;
@@ -122,7 +126,9 @@ async fn the_one_message_in_doubt_takes_a_receipt_that_nobody_knows(#[values(Bac
 
 #[rstest]
 #[tokio::test]
-async fn queued_in_doubt_and_sent_without_msgid_take_it_too(#[values(Backend::Sqlite)] backend: Backend) {
+async fn queued_in_doubt_and_sent_without_msgid_take_it_too(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     for (touser, msgid, settlement) in [("o1", "901", to_queued(at(9), Some(at(0)))), ("o2", "902", to_sent(None))] {
         let lease = leased(&house.stores, message(touser, at(0))).await;
@@ -134,7 +140,7 @@ async fn queued_in_doubt_and_sent_without_msgid_take_it_too(#[values(Backend::Sq
 
 #[rstest]
 #[tokio::test]
-async fn a_msgid_of_another_user_is_another_message(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_msgid_of_another_user_is_another_message(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let id = sent(&house.stores, "o1", "900").await;
     assert_eq!(effect(&house.stores, receipt("900", "o2", "success")).await, ReceiptEffect::Unmatched);
@@ -147,7 +153,9 @@ async fn a_msgid_of_another_user_is_another_message(#[values(Backend::Sqlite)] b
 
 #[rstest]
 #[tokio::test]
-async fn a_receipt_of_another_kind_settles_by_msgid_but_never_by_doubt(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_receipt_of_another_kind_settles_by_msgid_but_never_by_doubt(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let doubtful = unknown(&house.stores, "o1").await;
     assert_eq!(effect(&house.stores, foreign_receipt("900", "o1", "success")).await, ReceiptEffect::Unmatched);
@@ -159,7 +167,9 @@ async fn a_receipt_of_another_kind_settles_by_msgid_but_never_by_doubt(#[values(
 
 #[rstest]
 #[tokio::test]
-async fn after_a_repeat_the_receipt_may_name_the_first_attempt(#[values(Backend::Sqlite)] backend: Backend) {
+async fn after_a_repeat_the_receipt_may_name_the_first_attempt(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let stores = &house.stores;
     let repeated = repeated(stores, "o1", "901").await;
@@ -169,7 +179,9 @@ async fn after_a_repeat_the_receipt_may_name_the_first_attempt(#[values(Backend:
 
 #[rstest]
 #[tokio::test]
-async fn the_msgid_that_a_repeat_was_answered_with_goes_first(#[values(Backend::Sqlite)] backend: Backend) {
+async fn the_msgid_that_a_repeat_was_answered_with_goes_first(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let stores = &house.stores;
     let first = repeated(stores, "o1", "901").await;
@@ -185,7 +197,7 @@ async fn the_msgid_that_a_repeat_was_answered_with_goes_first(#[values(Backend::
 
 #[rstest]
 #[tokio::test]
-async fn of_two_in_doubt_none_takes_it(#[values(Backend::Sqlite)] backend: Backend) {
+async fn of_two_in_doubt_none_takes_it(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     unknown(&house.stores, "o1").await;
     unknown(&house.stores, "o1").await;
@@ -195,7 +207,9 @@ async fn of_two_in_doubt_none_takes_it(#[values(Backend::Sqlite)] backend: Backe
 
 #[rstest]
 #[tokio::test]
-async fn nor_when_another_is_on_its_way_or_the_doubt_is_old(#[values(Backend::Sqlite)] backend: Backend) {
+async fn nor_when_another_is_on_its_way_or_the_doubt_is_old(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     unknown(&house.stores, "o1").await;
     leased(&house.stores, message("o1", at(2))).await;
@@ -207,7 +221,7 @@ async fn nor_when_another_is_on_its_way_or_the_doubt_is_old(#[values(Backend::Sq
 
 #[rstest]
 #[tokio::test]
-async fn the_sender_is_remembered_with_the_callback(#[values(Backend::Sqlite)] backend: Backend) {
+async fn the_sender_is_remembered_with_the_callback(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let users = &house.stores.users;
     let says = |key: &str, seconds: i64, subscribed| NewCallback {
@@ -226,7 +240,9 @@ async fn the_sender_is_remembered_with_the_callback(#[values(Backend::Sqlite)] b
 
 #[rstest]
 #[tokio::test]
-async fn the_inbox_is_forgotten_oldest_first_in_bounded_steps(#[values(Backend::Sqlite)] backend: Backend) {
+async fn the_inbox_is_forgotten_oldest_first_in_bounded_steps(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let inbox = &house.stores.inbox;
     let says = |key: &str, seconds| NewCallback {

@@ -23,7 +23,7 @@ fn key(id: &str, created: i64) -> Key {
 
 #[rstest]
 #[tokio::test]
-async fn a_key_is_kept_listed_and_revoked_once(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_key_is_kept_listed_and_revoked_once(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let keys = &house.stores.keys;
     let (new, old) = (key("key_b", 2), key("key_c", 1));
@@ -41,7 +41,9 @@ async fn a_key_is_kept_listed_and_revoked_once(#[values(Backend::Sqlite)] backen
 
 #[rstest]
 #[tokio::test]
-async fn the_version_grows_with_keys_and_only_with_them(#[values(Backend::Sqlite)] backend: Backend) {
+async fn the_version_grows_with_keys_and_only_with_them(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let keys = &house.stores.keys;
     let empty = keys.version().await.unwrap();
@@ -56,7 +58,9 @@ async fn the_version_grows_with_keys_and_only_with_them(#[values(Backend::Sqlite
 
 #[rstest]
 #[tokio::test]
-async fn a_tool_changes_keys_while_the_gateway_runs_but_no_messages(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_tool_changes_keys_while_the_gateway_runs_but_no_messages(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let before = house.stores.keys.version().await.unwrap();
     let tool = open::open_for_tools(&house.config, sealer()).await.unwrap();

@@ -23,7 +23,9 @@ fn ids(leases: &[Lease]) -> Vec<MessageId> {
 
 #[rstest]
 #[tokio::test]
-async fn each_account_lends_what_it_has_room_for_in_the_order_asked(#[values(Backend::Sqlite)] backend: Backend) {
+async fn each_account_lends_what_it_has_room_for_in_the_order_asked(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let (stores, queue) = (&house.stores, &house.stores.queue);
     let mut of = [Vec::new(), Vec::new()];
@@ -44,7 +46,9 @@ async fn each_account_lends_what_it_has_room_for_in_the_order_asked(#[values(Bac
 
 #[rstest]
 #[tokio::test]
-async fn who_is_not_open_lends_nothing_and_is_not_waited_for(#[values(Backend::Sqlite)] backend: Backend) {
+async fn who_is_not_open_lends_nothing_and_is_not_waited_for(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let queue = &house.stores.queue;
     queued(&house.stores, "closed", "o1", 0).await;
@@ -60,13 +64,13 @@ async fn who_is_not_open_lends_nothing_and_is_not_waited_for(#[values(Backend::S
 
 #[rstest]
 #[tokio::test]
-async fn a_row_that_cannot_be_read_takes_nobodys_room(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_row_that_cannot_be_read_takes_nobodys_room(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     for n in 0..3 {
         queued(&house.stores, "shop", "oBROKEN", n).await;
     }
     let sound = queued(&house.stores, "shop", "o1", 5).await;
-    house.execute("UPDATE messages SET on_unknown = 'perhaps' WHERE touser = 'oBROKEN'");
+    house.execute("UPDATE messages SET on_unknown = 'perhaps' WHERE touser = 'oBROKEN'").await;
     let lent = house.stores.queue.lease(Lane::Normal, &[open_account("shop", 1)], 9, at(9), HOLD).await.unwrap();
     assert_eq!(ids(&lent), [sound]);
     assert_eq!(house.stores.counts.unaccounted(), 0);

@@ -37,7 +37,7 @@ fn counted(stores: &Stores) -> Vec<(State, u64)> {
 #[case(OnUnknown::Hold, State::Unknown)]
 #[tokio::test]
 async fn a_result_that_comes_after_the_rescue_counts(
-    #[values(Backend::Sqlite)] backend: Backend,
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[case] on_unknown: OnUnknown,
     #[case] meanwhile: State,
 ) {
@@ -58,7 +58,9 @@ async fn a_result_that_comes_after_the_rescue_counts(
 
 #[rstest]
 #[tokio::test]
-async fn a_late_result_does_not_undo_what_was_decided_since(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_late_result_does_not_undo_what_was_decided_since(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let (queue, messages) = (&house.stores.queue, &house.stores.messages);
     let canceled = taken_back(&house, OnUnknown::Retry).await;
@@ -80,7 +82,9 @@ async fn a_late_result_does_not_undo_what_was_decided_since(#[values(Backend::Sq
 
 #[rstest]
 #[tokio::test]
-async fn what_runs_here_is_left_alone_and_crowds_nobody_out(#[values(Backend::Sqlite)] backend: Backend) {
+async fn what_runs_here_is_left_alone_and_crowds_nobody_out(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let queue = &house.stores.queue;
     let mut running = Vec::new();
@@ -99,7 +103,7 @@ async fn what_runs_here_is_left_alone_and_crowds_nobody_out(#[values(Backend::Sq
 
 #[rstest]
 #[tokio::test]
-async fn a_doubt_from_the_future_is_not_repeated(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_doubt_from_the_future_is_not_repeated(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let mut house = backend.open().await;
     let id = leased(&house.stores, message("o1", at(1000))).await.message_id;
     house.restart().await;
@@ -112,7 +116,7 @@ async fn a_doubt_from_the_future_is_not_repeated(#[values(Backend::Sqlite)] back
 #[case("901", "901", Some("901"))]
 #[tokio::test]
 async fn the_answer_to_a_repeat_may_name_another_push_than_the_receipt(
-    #[values(Backend::Sqlite)] backend: Backend,
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[case] receipt_of: &str,
     #[case] answered: &str,
     #[case] msgid: Option<&str>,
@@ -127,7 +131,9 @@ async fn the_answer_to_a_repeat_may_name_another_push_than_the_receipt(
 
 #[rstest]
 #[tokio::test]
-async fn after_a_repeat_the_receipt_of_the_answer_goes_first(#[values(Backend::Sqlite)] backend: Backend) {
+async fn after_a_repeat_the_receipt_of_the_answer_goes_first(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let lease = repeat(&house.stores).await;
     house.stores.inbox.record(receipt("900", "o1", "failed:user block")).await.unwrap();
@@ -139,7 +145,7 @@ async fn after_a_repeat_the_receipt_of_the_answer_goes_first(#[values(Backend::S
 
 #[rstest]
 #[tokio::test]
-async fn without_a_doubt_no_other_receipt_is_taken(#[values(Backend::Sqlite)] backend: Backend) {
+async fn without_a_doubt_no_other_receipt_is_taken(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let lease = leased(&house.stores, message("o1", at(0))).await;
     house.stores.inbox.record(receipt("900", "o1", "success")).await.unwrap();
@@ -149,7 +155,9 @@ async fn without_a_doubt_no_other_receipt_is_taken(#[values(Backend::Sqlite)] ba
 
 #[rstest]
 #[tokio::test]
-async fn an_early_receipt_of_another_user_or_kind_is_not_taken(#[values(Backend::Sqlite)] backend: Backend) {
+async fn an_early_receipt_of_another_user_or_kind_is_not_taken(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let stores = &house.stores;
     let first = repeat(stores).await;

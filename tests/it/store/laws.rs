@@ -121,7 +121,8 @@ impl Run {
                 let named: Vec<_> = running.iter().map(|id| self.ids[*id]).collect();
                 let rescued = stores.queue.rescue(now, WINDOW, ALL, &named).await.unwrap();
                 let settled = rescued.settled.iter().map(|(id, _)| *id);
-                let touched = rescued.queued.iter().chain(&rescued.unknown).copied().chain(settled);
+                let left = rescued.queued.iter().chain(&rescued.unknown).chain(&rescued.quarantined);
+                let touched = left.copied().chain(settled);
                 let expected = self.paper.rescue(self.boot, &[self.boot], now, WINDOW, &running);
                 self.same_messages(touched, expected);
             }
@@ -293,11 +294,24 @@ fn hold_against_paper(backend: Backend, verbs: Vec<Verb>) {
     });
 }
 
+fn runs(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(runs(64))]
 
     #[test]
     fn sqlite_does_what_the_paper_says(verbs in proptest::collection::vec(verb(), 1..60)) {
         hold_against_paper(Backend::Sqlite, verbs);
+    }
+}
+
+proptest! {
+    #![proptest_config(runs(24))]
+
+    #[test]
+    fn postgres_does_what_the_paper_says(verbs in proptest::collection::vec(verb(), 1..60)) {
+        hold_against_paper(Backend::Postgres, verbs);
     }
 }

@@ -19,7 +19,7 @@ async fn ids(stores: &Stores, filter: MessageFilter) -> Vec<MessageId> {
 
 #[rstest]
 #[tokio::test]
-async fn pages_follow_each_other_newest_first(#[values(Backend::Sqlite)] backend: Backend) {
+async fn pages_follow_each_other_newest_first(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let mut expected = Vec::new();
     for n in 0..7 {
@@ -43,7 +43,7 @@ async fn pages_follow_each_other_newest_first(#[values(Backend::Sqlite)] backend
 
 #[rstest]
 #[tokio::test]
-async fn a_last_page_that_is_full_has_no_next(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_last_page_that_is_full_has_no_next(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     for n in 0..3 {
         house.stores.outbox.accept(message("o1", at(n)), None).await.unwrap();
@@ -55,7 +55,7 @@ async fn a_last_page_that_is_full_has_no_next(#[values(Backend::Sqlite)] backend
 
 #[rstest]
 #[tokio::test]
-async fn every_filter_filters(#[values(Backend::Sqlite)] backend: Backend) {
+async fn every_filter_filters(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let batch = BatchId::generate(at(0));
     let keep = |mut new: NewMessage, change: &dyn Fn(&mut NewMessage)| {
@@ -99,7 +99,7 @@ async fn every_filter_filters(#[values(Backend::Sqlite)] backend: Backend) {
 
 #[rstest]
 #[tokio::test]
-async fn every_state_can_be_listed(#[values(Backend::Sqlite)] backend: Backend) {
+async fn every_state_can_be_listed(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let id = unknown(&house.stores, "o1").await;
     let sending = leased(&house.stores, message("o2", at(0))).await.message_id;
@@ -116,7 +116,7 @@ async fn every_state_can_be_listed(#[values(Backend::Sqlite)] backend: Backend) 
 
 #[rstest]
 #[tokio::test]
-async fn only_what_waits_is_canceled(#[values(Backend::Sqlite)] backend: Backend) {
+async fn only_what_waits_is_canceled(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let messages = &house.stores.messages;
     let waiting = message("o1", at(0));
@@ -137,7 +137,7 @@ async fn only_what_waits_is_canceled(#[values(Backend::Sqlite)] backend: Backend
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn cancel_and_lease_never_both_win(#[values(Backend::Sqlite)] backend: Backend) {
+async fn cancel_and_lease_never_both_win(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     for n in 0..20 {
         let new = message("o1", at(n));
@@ -156,7 +156,7 @@ async fn cancel_and_lease_never_both_win(#[values(Backend::Sqlite)] backend: Bac
 
 #[rstest]
 #[tokio::test]
-async fn only_what_is_unknown_is_resolved(#[values(Backend::Sqlite)] backend: Backend) {
+async fn only_what_is_unknown_is_resolved(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let messages = &house.stores.messages;
     for state in [State::Sent, State::Failed] {
@@ -179,7 +179,9 @@ async fn only_what_is_unknown_is_resolved(#[values(Backend::Sqlite)] backend: Ba
 
 #[rstest]
 #[tokio::test]
-async fn a_row_that_cannot_be_read_leaves_no_gap_in_the_pages(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_row_that_cannot_be_read_leaves_no_gap_in_the_pages(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let mut expected = Vec::new();
     for n in 0..9 {
@@ -190,7 +192,7 @@ async fn a_row_that_cannot_be_read_leaves_no_gap_in_the_pages(#[values(Backend::
         }
         house.stores.outbox.accept(new, None).await.unwrap();
     }
-    house.execute("UPDATE messages SET history = 'nonsense' WHERE touser = 'oBROKEN'");
+    house.execute("UPDATE messages SET history = 'nonsense' WHERE touser = 'oBROKEN'").await;
     let (mut found, mut after, mut sizes) = (Vec::new(), None, Vec::new());
     loop {
         let request = PageRequest { limit: 3, after };
@@ -209,13 +211,13 @@ async fn a_row_that_cannot_be_read_leaves_no_gap_in_the_pages(#[values(Backend::
 
 #[rstest]
 #[tokio::test]
-async fn what_cannot_be_read_can_be_ended_as_failed(#[values(Backend::Sqlite)] backend: Backend) {
+async fn what_cannot_be_read_can_be_ended_as_failed(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let messages = &house.stores.messages;
     let new = message("o1", at(0));
     let id = new.id;
     house.stores.outbox.accept(new, None).await.unwrap();
-    house.execute("UPDATE messages SET on_unknown = 'perhaps'");
+    house.execute("UPDATE messages SET on_unknown = 'perhaps'").await;
     let waits = messages.resolve(id, State::Failed, at(1)).await.unwrap();
     assert_eq!(waits, Some(Changed { applied: false, state: State::Queued }));
     assert!(house.stores.queue.lease(Lane::Normal, &shop(), 9, at(2), HOLD).await.unwrap().is_empty());
@@ -228,14 +230,16 @@ async fn what_cannot_be_read_can_be_ended_as_failed(#[values(Backend::Sqlite)] b
     assert_eq!(messages.resolve(MessageId::generate(at(0)), State::Failed, at(4)).await.unwrap(), None);
     let failed = house.stores.counts.states();
     assert_eq!(failed.iter().map(|line| (line.state, line.count)).collect::<Vec<_>>(), [(State::Failed, 1)]);
-    house.execute("UPDATE messages SET on_unknown = 'hold'");
+    house.execute("UPDATE messages SET on_unknown = 'hold'").await;
     let mended = look_up(&house.stores, id).await;
     assert_eq!((mended.state_reason.as_deref(), mended.updated_at), (Some("operator"), at(3)));
 }
 
 #[rstest]
 #[tokio::test]
-async fn what_is_over_and_old_is_forgotten_oldest_first_and_still_counted(#[values(Backend::Sqlite)] backend: Backend) {
+async fn what_is_over_and_old_is_forgotten_oldest_first_and_still_counted(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let (stores, day) = (&house.stores, 86_400);
     let canceled = |created| {

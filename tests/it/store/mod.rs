@@ -1,8 +1,9 @@
 //! The contract of each door, once for every backend.
 
-mod backend;
+pub(crate) mod backend;
 mod batches;
 mod build;
+mod clock;
 mod counts;
 mod files;
 mod inbox;
@@ -12,8 +13,11 @@ mod late;
 mod laws;
 mod messages;
 mod outbox;
+mod poison;
+mod postgres;
 mod queue;
 mod redis;
+mod restore;
 mod rivals;
 mod tokens;
 mod users;

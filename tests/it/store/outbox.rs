@@ -10,7 +10,7 @@ use super::build::{HOLD, at, key, look_up, message, path, shop};
 
 #[rstest]
 #[tokio::test]
-async fn what_is_accepted_is_read_back_whole(#[values(Backend::Sqlite)] backend: Backend) {
+async fn what_is_accepted_is_read_back_whole(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let mut new = message("o1", at(0));
     new.metadata = Some("{\"order\":\"7\"}".to_owned());
@@ -32,7 +32,7 @@ async fn what_is_accepted_is_read_back_whole(#[values(Backend::Sqlite)] backend:
 
 #[rstest]
 #[tokio::test]
-async fn the_first_lease_is_written_with_the_message(#[values(Backend::Sqlite)] backend: Backend) {
+async fn the_first_lease_is_written_with_the_message(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let new = message("o1", at(0));
     let id = new.id;
@@ -45,7 +45,9 @@ async fn the_first_lease_is_written_with_the_message(#[values(Backend::Sqlite)] 
 
 #[rstest]
 #[tokio::test]
-async fn a_key_gives_its_message_again_and_refuses_another_body(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_key_gives_its_message_again_and_refuses_another_body(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let outbox = &house.stores.outbox;
     let mut first = message("o1", at(0));
@@ -71,7 +73,7 @@ async fn a_key_gives_its_message_again_and_refuses_another_body(#[values(Backend
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_at_once_with_one_key_make_one_message(#[values(Backend::Sqlite)] backend: Backend) {
+async fn fifty_at_once_with_one_key_make_one_message(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let accepts: Vec<_> = (0..50)
         .map(|_| {
@@ -97,7 +99,9 @@ async fn fifty_at_once_with_one_key_make_one_message(#[values(Backend::Sqlite)] 
 
 #[rstest]
 #[tokio::test]
-async fn keys_are_forgotten_oldest_first_in_bounded_steps(#[values(Backend::Sqlite)] backend: Backend) {
+async fn keys_are_forgotten_oldest_first_in_bounded_steps(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let outbox = &house.stores.outbox;
     for n in 0..5 {
@@ -118,7 +122,9 @@ async fn keys_are_forgotten_oldest_first_in_bounded_steps(#[values(Backend::Sqli
 
 #[rstest]
 #[tokio::test]
-async fn a_poisonous_accept_hurts_nobody_else_in_its_batch(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_poisonous_accept_hurts_nobody_else_in_its_batch(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let outbox = &house.stores.outbox;
     let taken = message("o1", at(0));

@@ -14,7 +14,7 @@ use super::build::{
 
 #[rstest]
 #[tokio::test]
-async fn the_oldest_due_of_the_lane_is_lent_first(#[values(Backend::Sqlite)] backend: Backend) {
+async fn the_oldest_due_of_the_lane_is_lent_first(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let queue = &house.stores.queue;
     let mut scheduled = message("o1", at(0));
@@ -40,7 +40,7 @@ async fn the_oldest_due_of_the_lane_is_lent_first(#[values(Backend::Sqlite)] bac
 
 #[rstest]
 #[tokio::test]
-async fn what_is_not_due_is_not_lent(#[values(Backend::Sqlite)] backend: Backend) {
+async fn what_is_not_due_is_not_lent(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let mut new = message("o1", at(0));
     new.send_at = Some(at(20));
@@ -52,7 +52,9 @@ async fn what_is_not_due_is_not_lent(#[values(Backend::Sqlite)] backend: Backend
 
 #[rstest]
 #[tokio::test]
-async fn a_settlement_writes_attempts_state_and_history(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_settlement_writes_attempts_state_and_history(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let queue = &house.stores.queue;
     let lease = leased(&house.stores, message("o1", at(0))).await;
@@ -92,7 +94,7 @@ async fn a_settlement_writes_attempts_state_and_history(#[values(Backend::Sqlite
 #[case(Next::Unknown { reason: "timeout".to_owned() }, State::Unknown)]
 #[tokio::test]
 async fn every_end_of_a_lease_is_kept(
-    #[values(Backend::Sqlite)] backend: Backend,
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[case] next: Next,
     #[case] state: State,
 ) {
@@ -109,7 +111,9 @@ async fn every_end_of_a_lease_is_kept(
 
 #[rstest]
 #[tokio::test]
-async fn a_stale_generation_settles_and_extends_nothing(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_stale_generation_settles_and_extends_nothing(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let queue = &house.stores.queue;
     let stale = leased(&house.stores, message("o1", at(0))).await;
@@ -131,7 +135,7 @@ async fn a_stale_generation_settles_and_extends_nothing(#[values(Backend::Sqlite
 
 #[rstest]
 #[tokio::test]
-async fn what_a_dead_process_held_is_taken_back(#[values(Backend::Sqlite)] backend: Backend) {
+async fn what_a_dead_process_held_is_taken_back(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let mut house = backend.open().await;
     let retried = leased(&house.stores, message("o1", at(100))).await.message_id;
     let mut hold = message("o2", at(100));
@@ -155,7 +159,7 @@ async fn what_a_dead_process_held_is_taken_back(#[values(Backend::Sqlite)] backe
 
 #[rstest]
 #[tokio::test]
-async fn rescue_keeps_to_its_limit(#[values(Backend::Sqlite)] backend: Backend) {
+async fn rescue_keeps_to_its_limit(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let mut house = backend.open().await;
     for _ in 0..5 {
         leased(&house.stores, message("o1", at(0))).await;
@@ -170,7 +174,9 @@ async fn rescue_keeps_to_its_limit(#[values(Backend::Sqlite)] backend: Backend) 
 
 #[rstest]
 #[tokio::test]
-async fn a_receipt_that_came_during_the_crash_settles_what_is_rescued(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_receipt_that_came_during_the_crash_settles_what_is_rescued(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let mut house = backend.open().await;
     let mut new = message("o1", at(0));
     new.on_unknown = OnUnknown::Hold;
@@ -186,7 +192,9 @@ async fn a_receipt_that_came_during_the_crash_settles_what_is_rescued(#[values(B
 
 #[rstest]
 #[tokio::test]
-async fn an_early_receipt_settles_the_message_with_its_answer(#[values(Backend::Sqlite)] backend: Backend) {
+async fn an_early_receipt_settles_the_message_with_its_answer(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let lease = leased(&house.stores, message("o1", at(0))).await;
     let id = lease.message_id;
@@ -212,7 +220,7 @@ async fn an_early_receipt_settles_the_message_with_its_answer(#[values(Backend::
 #[case(settlement(Next::Rejected { reason: "43004".to_owned() }), false)]
 #[tokio::test]
 async fn a_doubt_is_settled_by_the_one_receipt_that_came_since(
-    #[values(Backend::Sqlite)] backend: Backend,
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[case] settlement: Settlement,
     #[case] adopted: bool,
 ) {
@@ -228,7 +236,7 @@ async fn a_doubt_is_settled_by_the_one_receipt_that_came_since(
 
 #[rstest]
 #[tokio::test]
-async fn a_doubt_takes_no_receipt_that_may_be_anothers(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_doubt_takes_no_receipt_that_may_be_anothers(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let first = leased(&house.stores, message("o1", at(0))).await;
     let second = leased(&house.stores, message("o1", at(0))).await;
@@ -241,7 +249,7 @@ async fn a_doubt_takes_no_receipt_that_may_be_anothers(#[values(Backend::Sqlite)
 
 #[rstest]
 #[tokio::test]
-async fn a_doubt_takes_no_receipt_from_before_it(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_doubt_takes_no_receipt_from_before_it(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     house.stores.inbox.record(receipt("900", "o1", "success")).await.unwrap();
     let lease = leased(&house.stores, message("o1", at(6))).await;
@@ -251,7 +259,9 @@ async fn a_doubt_takes_no_receipt_from_before_it(#[values(Backend::Sqlite)] back
 
 #[rstest]
 #[tokio::test]
-async fn what_is_too_late_expires_and_what_is_doubtful_becomes_unknown(#[values(Backend::Sqlite)] backend: Backend) {
+async fn what_is_too_late_expires_and_what_is_doubtful_becomes_unknown(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let queue = &house.stores.queue;
     let hour = at(3600);
@@ -277,20 +287,20 @@ async fn what_is_too_late_expires_and_what_is_doubtful_becomes_unknown(#[values(
 
 #[rstest]
 #[tokio::test]
-async fn a_row_that_cannot_be_read_holds_up_no_other(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_row_that_cannot_be_read_holds_up_no_other(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let (broken, sound) = (message("o1", at(0)), message("o2", at(1)));
     let (broken_id, sound_id) = (broken.id, sound.id);
     for new in [broken, sound] {
         house.stores.outbox.accept(new, None).await.unwrap();
     }
-    house.execute("UPDATE messages SET on_unknown = 'perhaps' WHERE touser = 'o1'");
+    house.execute("UPDATE messages SET on_unknown = 'perhaps' WHERE touser = 'o1'").await;
     let lent = house.stores.queue.lease(Lane::Normal, &shop(), 9, at(2), HOLD).await.unwrap();
     assert_eq!(lent.iter().map(|lease| lease.message_id).collect::<Vec<_>>(), [sound_id]);
     assert!(house.stores.queue.lease(Lane::Normal, &shop(), 9, at(2), HOLD).await.unwrap().is_empty());
     let error = house.stores.messages.look_up(broken_id).await.unwrap_err();
     assert_eq!(error.to_string(), format!("messages.on_unknown of row {broken_id} cannot be read"));
-    house.execute("UPDATE messages SET on_unknown = 'hold' WHERE touser = 'o1'");
+    house.execute("UPDATE messages SET on_unknown = 'hold' WHERE touser = 'o1'").await;
     let mended = look_up(&house.stores, broken_id).await;
     assert_eq!((mended.state, mended.state_reason.as_deref()), (State::Unknown, Some("corrupt")));
     assert_eq!(house.stores.counts.unaccounted(), 0);
@@ -298,11 +308,11 @@ async fn a_row_that_cannot_be_read_holds_up_no_other(#[values(Backend::Sqlite)] 
 
 #[rstest]
 #[tokio::test]
-async fn broken_rows_do_not_stop_the_repairs(#[values(Backend::Sqlite)] backend: Backend) {
+async fn broken_rows_do_not_stop_the_repairs(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let mut house = backend.open().await;
     leased(&house.stores, message("o1", at(0))).await;
     house.stores.outbox.accept(message("o1", at(0)), None).await.unwrap();
-    house.execute("UPDATE messages SET on_unknown = 'perhaps'");
+    house.execute("UPDATE messages SET on_unknown = 'perhaps'").await;
     let sound = leased(&house.stores, message("o2", at(0))).await.message_id;
     house.restart().await;
     assert_eq!(house.stores.queue.rescue(at(1), WINDOW, 9, &[]).await.unwrap().queued, [sound]);

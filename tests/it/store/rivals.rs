@@ -58,7 +58,7 @@ async fn send(stores: &Stores, other: Other) -> MessageId {
 #[rstest]
 #[tokio::test]
 async fn a_receipt_that_may_be_anothers_settles_no_doubt(
-    #[values(Backend::Sqlite)] backend: Backend,
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[values(Other::Busy, Other::BusyToTheEnd, Other::BusyThenSent, Other::FailedByHand)] other: Other,
 ) {
     let house = backend.open().await;
@@ -77,7 +77,7 @@ async fn a_receipt_that_may_be_anothers_settles_no_doubt(
 #[rstest]
 #[tokio::test]
 async fn an_early_receipt_that_may_be_anothers_settles_no_doubt_either(
-    #[values(Backend::Sqlite)] backend: Backend,
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
     #[values(Other::Busy, Other::BusyToTheEnd, Other::BusyThenSent, Other::FailedByHand)] other: Other,
     #[values(true, false)] is_rescued: bool,
 ) {
@@ -100,7 +100,9 @@ async fn an_early_receipt_that_may_be_anothers_settles_no_doubt_either(
 
 #[rstest]
 #[tokio::test]
-async fn one_that_has_its_receipt_or_is_old_is_no_rival(#[values(Backend::Sqlite)] backend: Backend) {
+async fn one_that_has_its_receipt_or_is_old_is_no_rival(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let house = backend.open().await;
     let stores = &house.stores;
     let id = send(stores, Other::BusyThenSent).await;

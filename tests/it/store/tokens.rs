@@ -23,7 +23,7 @@ pub(crate) fn token(text: &str, generation: i64) -> AccessToken {
 
 #[rstest]
 #[tokio::test]
-async fn a_newer_generation_is_never_overwritten(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_newer_generation_is_never_overwritten(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let mut house = backend.open().await;
     let tokens = house.stores.tokens.clone();
     assert_eq!(tokens.load("shop", "wx1").await.unwrap(), None);
@@ -39,7 +39,9 @@ async fn a_newer_generation_is_never_overwritten(#[values(Backend::Sqlite)] back
 
 #[rstest]
 #[tokio::test]
-async fn a_token_of_another_app_or_key_is_none_and_gives_way(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_token_of_another_app_or_key_is_none_and_gives_way(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
     let mut house = backend.open().await;
     house.stores.tokens.keep("shop", "wx1", &token("second", 2)).await.unwrap();
     assert_eq!(house.stores.tokens.load("shop", "wx2").await.unwrap(), None);

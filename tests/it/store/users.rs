@@ -7,7 +7,7 @@ use super::build::{at, openid};
 
 #[rstest]
 #[tokio::test]
-async fn a_user_id_belongs_to_one_openid_of_an_account(#[values(Backend::Sqlite)] backend: Backend) {
+async fn a_user_id_belongs_to_one_openid_of_an_account(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let users = &house.stores.users;
     let (first, second) = (openid("o1"), openid("o2"));
@@ -22,7 +22,7 @@ async fn a_user_id_belongs_to_one_openid_of_an_account(#[values(Backend::Sqlite)
 
 #[rstest]
 #[tokio::test]
-async fn unbinding_keeps_the_user(#[values(Backend::Sqlite)] backend: Backend) {
+async fn unbinding_keeps_the_user(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     let users = &house.stores.users;
     let who = openid("o1");

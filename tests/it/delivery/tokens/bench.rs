@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::net::{TcpListener, TcpSocket};
@@ -17,8 +17,8 @@ use wxgate::domain::token::AccessToken;
 use wxgate::sandbox::{DEMO_APP_ID, DEMO_APP_SECRET};
 use wxgate::services::accounts::Accounts;
 use wxgate::services::tokens::{TokenDoors, Tokens};
-use wxgate::store;
 use wxgate::store::tokens::RefreshLock;
+use wxgate::store::{self, Allowance};
 use wxgate::telemetry::metrics::{Metrics, Scrape};
 use wxgate::upstream;
 use wxgate::upstream::wechat::WechatClient;
@@ -152,70 +152,92 @@ pub(super) struct Board {
 
 #[async_trait]
 impl store::SharedTokens for Board {
-    async fn load(&self, _: &str, _: &str) -> Result<Option<AccessToken>, store::Error> {
+    async fn load(&self, _: &mut Allowance, _: &str, _: &str) -> Result<Option<AccessToken>, store::Error> {
         Ok(self.token.lock().unwrap().clone())
     }
 
-    async fn publish(&self, _: &str, _: &str, token: &AccessToken) -> Result<bool, store::Error> {
+    async fn publish(&self, _: &mut Allowance, _: &str, _: &str, token: &AccessToken) -> Result<bool, store::Error> {
         Ok(put(&mut self.token.lock().unwrap(), token))
     }
 
-    async fn lock(&self, account: &str, _: &str, hold: Duration) -> Result<Option<RefreshLock>, store::Error> {
+    async fn lock(
+        &self,
+        _: &mut Allowance,
+        account: &str,
+        _: &str,
+        hold: Duration,
+    ) -> Result<Option<RefreshLock>, store::Error> {
         self.holds.lock().unwrap().push(hold);
         let mut locks = self.locks.lock().unwrap();
         if locks.contains_key(account) {
             return Ok(None);
         }
-        let lock = RefreshLock { key: account.to_owned(), holder: "one of us".to_owned() };
+        let lock = RefreshLock { key: account.to_owned(), holder: "one of us".to_owned(), hold };
         locks.insert(lock.key.clone(), lock.holder.clone());
         Ok(Some(lock))
     }
 
-    async fn unlock(&self, lock: RefreshLock) -> Result<(), store::Error> {
+    async fn unlock(&self, _: &mut Allowance, lock: RefreshLock) -> Result<(), store::Error> {
         self.locks.lock().unwrap().remove(&lock.key);
         Ok(())
     }
-
-    async fn ping(&self) -> Result<(), store::Error> {
-        Ok(())
-    }
 }
 
-/// A Redis that does not answer: each verb is given up after 100 ms, or never.
-pub(super) struct Silent {
+/// A Redis that takes its time, and never says more than that nothing is there.
+pub(super) struct Slow {
+    /// `None`: it never answers.
+    pub(super) answers_after: Option<Duration>,
+    /// When the allowance is over, the door gives up.
     pub(super) gives_up: bool,
 }
 
-impl Silent {
-    async fn answer<T>(&self) -> Result<T, store::Error> {
-        if !self.gives_up {
-            std::future::pending::<()>().await;
+impl Slow {
+    async fn answer<T>(&self, allowance: &mut Allowance, value: T) -> Result<T, store::Error> {
+        let answer = async {
+            match self.answers_after {
+                Some(delay) => tokio::time::sleep(delay).await,
+                None => std::future::pending().await,
+            }
+        };
+        let limit = if self.gives_up { allowance.left() } else { Duration::MAX };
+        let begun = Instant::now();
+        let answered = tokio::time::timeout(limit, answer).await;
+        allowance.spend(begun.elapsed());
+        match answered {
+            Ok(()) => Ok(value),
+            Err(_) => Err(store::Error::Unavailable { reason: "Redis did not answer in time".to_owned() }),
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        Err(store::Error::Unavailable { reason: "Redis did not answer in time".to_owned() })
     }
 }
 
 #[async_trait]
-impl store::SharedTokens for Silent {
-    async fn load(&self, _: &str, _: &str) -> Result<Option<AccessToken>, store::Error> {
-        self.answer().await
+impl store::SharedTokens for Slow {
+    async fn load(&self, allowance: &mut Allowance, _: &str, _: &str) -> Result<Option<AccessToken>, store::Error> {
+        self.answer(allowance, None).await
     }
 
-    async fn publish(&self, _: &str, _: &str, _: &AccessToken) -> Result<bool, store::Error> {
-        self.answer().await
+    async fn publish(
+        &self,
+        allowance: &mut Allowance,
+        _: &str,
+        _: &str,
+        _: &AccessToken,
+    ) -> Result<bool, store::Error> {
+        self.answer(allowance, true).await
     }
 
-    async fn lock(&self, _: &str, _: &str, _: Duration) -> Result<Option<RefreshLock>, store::Error> {
-        self.answer().await
+    async fn lock(
+        &self,
+        allowance: &mut Allowance,
+        _: &str,
+        _: &str,
+        _: Duration,
+    ) -> Result<Option<RefreshLock>, store::Error> {
+        self.answer(allowance, None).await
     }
 
-    async fn unlock(&self, _: RefreshLock) -> Result<(), store::Error> {
-        self.answer().await
-    }
-
-    async fn ping(&self) -> Result<(), store::Error> {
-        self.answer().await
+    async fn unlock(&self, allowance: &mut Allowance, _: RefreshLock) -> Result<(), store::Error> {
+        self.answer(allowance, ()).await
     }
 }
 

@@ -1,13 +1,13 @@
 //! Several nodes, one account: who fetches, and whose number counts, with and without Redis.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::join;
 use wxgate::domain::token::AccessToken;
 
-use super::bench::{Board, Node, Silent, token};
+use super::bench::{Board, Node, Slow, token};
 use crate::harness::World;
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn a_node_that_counted_further_finds_the_living_token_after_a_flush() {
 #[tokio::test]
 async fn a_living_token_is_served_while_redis_hangs() {
     let world = World::start().await;
-    let node = Node::sharing(&world, Arc::new(Silent { gives_up: true }));
+    let node = Node::sharing(&world, Arc::new(Slow { answers_after: None, gives_up: true }));
     let first = node.current().await;
     assert_eq!(first.generation, 1, "a silent Redis costs time, no token");
     world.clock.advance(Duration::from_secs(7_000));
@@ -113,9 +113,20 @@ async fn a_living_token_is_served_while_redis_hangs() {
 }
 
 #[tokio::test]
+async fn all_that_a_refresh_asks_of_redis_counts_together() {
+    let world = World::start().await;
+    let answers_after = Some(Duration::from_millis(60));
+    let node = Node::sharing(&world, Arc::new(Slow { answers_after, gives_up: true }));
+    let begun = Instant::now();
+    assert_eq!(node.current().await.generation, 1);
+    // The first question takes 60 ms, the second is given up after 40, and the others are not asked.
+    assert!(begun.elapsed() < Duration::from_millis(250), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn not_even_a_redis_door_that_never_gives_up_holds_up_a_living_token() {
     let world = World::start().await;
-    let node = Node::sharing(&world, Arc::new(Silent { gives_up: false }));
+    let node = Node::sharing(&world, Arc::new(Slow { answers_after: None, gives_up: false }));
     *node.sql.token.lock().unwrap() = Some(token(&world, "kept", 4));
     assert_eq!(node.tokens.refresh_due(), 1);
     // The flight has read SQL before it got stuck.

@@ -1,0 +1,146 @@
+//! The end of a lease: a settlement in, one row changed, early receipts used up.
+
+use async_trait::async_trait;
+use tokio_postgres::Row;
+
+use super::command::{Command, Unit};
+use super::fault::unavailable;
+use super::lock_key::LockKey;
+use super::receipts::{self, Kept};
+use super::row::Fields;
+use super::sql::Sql;
+use crate::domain::clock::Timestamp;
+use crate::domain::message::Lease;
+use crate::domain::settlement::{Next, Settlement};
+use crate::domain::state::State;
+use crate::failpoint::{Point, reach};
+use crate::store::rules::{CRASH, QUARANTINED, doubt_after, reason};
+use crate::store::{Error, Settled, history};
+
+pub(super) struct Settle {
+    pub(super) lease: Lease,
+    pub(super) settlement: Settlement,
+    pub(super) now: Timestamp,
+    /// It was lent to the task that accepted it: nobody on another node waits for it.
+    pub(super) is_own: bool,
+}
+
+/// A row that a lease may end.
+struct Held {
+    /// `sending`, or where `rescue` put it.
+    state: State,
+    leased_at: Timestamp,
+}
+
+#[async_trait]
+impl Command for Settle {
+    type Answer = Settled;
+
+    fn keys(&self) -> Vec<LockKey> {
+        vec![LockKey::user(&self.lease.account, self.lease.touser.as_str())]
+    }
+
+    async fn run(&self, unit: &Unit<'_>) -> Result<Settled, Error> {
+        let lease = &self.lease;
+        let Some(held) = self.held(unit).await? else { return self.standing_now(unit).await };
+        let doubt = doubt_after(&self.settlement.next, lease, held.leased_at);
+        let kept = self.receipt_for(unit, doubt).await?;
+        let settled = self.write(unit, kept.as_ref(), doubt).await?;
+        unit.moved(&lease.account, lease.lane, held.state, settled.state);
+        if let Some(kept) = kept {
+            receipts::use_up(unit, &lease.account, &kept, lease.message_id).await?;
+        }
+        reach(Point::SettleWritten);
+        self.tell(unit, &settled);
+        Ok(settled)
+    }
+}
+
+impl Settle {
+    /// The row, if the lease is current: held still, or taken back by `rescue` and lent to nobody since.
+    async fn held(&self, unit: &Unit<'_>) -> Result<Option<Held>, Error> {
+        let lease = &self.lease;
+        let select = "SELECT id, state, leased_at FROM messages WHERE id = $1 AND lease_generation = $2
+            AND (state = 'sending' OR (state IN ('queued', 'unknown') AND state_reason IN ($3, $4))) FOR UPDATE";
+        let row = unit.row(select, &[&lease.message_id, &lease.generation, &CRASH, &QUARANTINED]).await?;
+        let Some(row) = row else { return Ok(None) };
+        let fields = Fields::new(&row, "messages", "id");
+        Ok(Some(Held {
+            state: fields.parsed("state", State::parse)?,
+            leased_at: fields.get::<Option<Timestamp>>("leased_at")?.unwrap_or(lease.created_at),
+        }))
+    }
+
+    /// The receipt that came before the answer was written. One with our own `msgid` always goes first; without one, and
+    /// after a repeat, the first attempt's `msgid` may be meant.
+    async fn receipt_for(&self, unit: &Unit<'_>, doubt: Option<Timestamp>) -> Result<Option<Kept>, Error> {
+        let (lease, next) = (&self.lease, &self.settlement.next);
+        if let Next::Sent { msgid: Some(msgid) } = next
+            && let Some(kept) = receipts::waiting_for(unit, lease, msgid).await?
+        {
+            return Ok(Some(kept));
+        }
+        match (next, doubt) {
+            (Next::Sent { .. } | Next::Unknown { .. } | Next::Queued { .. }, Some(since)) => {
+                receipts::meant_for(unit, &lease.account, lease.touser.as_str(), lease.message_id, since).await
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn standing_now(&self, unit: &Unit<'_>) -> Result<Settled, Error> {
+        let id = self.lease.message_id;
+        let select = "SELECT id, state, state_reason, msgid FROM messages WHERE id = $1";
+        match unit.row(select, &[&id]).await? {
+            Some(row) => read_settled(&row, false),
+            None => Err(Error::Corrupt { table: "messages", column: "id", row: id.to_string() }),
+        }
+    }
+
+    async fn write(&self, unit: &Unit<'_>, kept: Option<&Kept>, doubt: Option<Timestamp>) -> Result<Settled, Error> {
+        let (next, now) = (&self.settlement.next, self.now);
+        let (msgid, due_at, tries) = match next {
+            Next::Sent { msgid } => (msgid.as_deref(), None, None),
+            Next::Queued { due_at, tries, .. } => (None, Some(*due_at), Some(i64::from(*tries))),
+            _ => (None, None, None),
+        };
+        let mut lines = history::line(next.state(), now, reason(next))?;
+        let (mut state, mut state_reason) = (next.state(), reason(next));
+        if let Some(Kept { verdict, .. }) = kept {
+            (state, state_reason) = (verdict.state, verdict.reason.as_deref());
+            lines += &history::line(state, now, state_reason)?;
+        }
+        let msgid = kept.map(|kept| kept.msgid.as_str()).or(msgid);
+        let attempts = history::lines(&self.settlement.attempts)?;
+        let update = "UPDATE messages SET state = $2, state_reason = $3, msgid = coalesce($4, msgid),
+                due_at = coalesce($5, due_at), tries = coalesce($6, tries), doubtful_since = $7, updated_at = $8,
+                attempts = attempts || $9, history = history || $10,
+                busy_since = coalesce(busy_since, $11)
+             WHERE id = $1 RETURNING id, state, state_reason, msgid";
+        let (id, busy) = (&self.lease.message_id, self.settlement.busy_since());
+        let row = unit
+            .row(update, &[id, &state, &state_reason, &msgid, &due_at, &tries, &doubt, &now, &attempts, &lines, &busy])
+            .await?;
+        read_settled(&row.ok_or_else(|| unavailable("the row of a lease is gone"))?, true)
+    }
+
+    /// Whom it may concern on other nodes.
+    fn tell(&self, unit: &Unit<'_>, settled: &Settled) {
+        match &self.settlement.next {
+            Next::Queued { due_at, .. } if settled.state == State::Queued && *due_at <= self.now => unit.is_due(),
+            Next::Queued { .. } if settled.state == State::Queued => {}
+            _ if self.is_own => {}
+            _ => unit.ended(self.lease.message_id),
+        }
+    }
+}
+
+fn read_settled(row: &Row, applied: bool) -> Result<Settled, Error> {
+    let fields = Fields::new(row, "messages", "id");
+    Ok(Settled {
+        applied,
+        state: fields.parsed("state", State::parse)?,
+        reason: fields.get("state_reason")?,
+        msgid: fields.get("msgid")?,
+    })
+}
