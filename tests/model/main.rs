@@ -15,6 +15,7 @@ mod moves;
 mod offers;
 mod rules;
 mod sound;
+mod tokens;
 mod world;
 
 use stateright::{Checker, Model};
