@@ -1,4 +1,4 @@
-//! Doors to what is kept. SQL is the truth and the queue; Redis shares tokens and may be flushed at any moment.
+//! Doors to what is kept. SQL is the truth and the queue; Redis shares tokens and nonces and may be flushed at any moment.
 //!
 //! Each trait is one door; its doc comments are the contract that every backend keeps. A verb is whole: it is one
 //! transaction, and when it returns `Ok` its effect is on disk.
@@ -12,6 +12,7 @@ mod figures;
 mod history;
 pub mod keys;
 pub mod messages;
+pub mod nonces;
 pub mod open;
 pub mod outbox;
 pub mod postgres;
@@ -33,6 +34,7 @@ pub use callbacks::Inbox;
 pub use counts::{Counts, Space, StateCount};
 pub use keys::Keys;
 pub use messages::Messages;
+pub use nonces::SharedNonces;
 pub use outbox::{Accepted, Outbox};
 pub use queue::{Change, OpenAccount, Queue, Realigned, Rescued, Settled};
 pub use restore::Restore;

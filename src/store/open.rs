@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::redis::{Link, RedisTokens};
-use super::{Error, SharedTokens, Stores};
+use super::redis::{Link, RedisNonces, RedisTokens};
+use super::{Error, SharedNonces, SharedTokens, Stores};
 use crate::config::store::StoreConfig;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
@@ -53,4 +53,9 @@ pub async fn inspect(config: &StoreConfig) -> Result<String, Error> {
 /// The shared tokens, through a link that other doors may use too.
 pub fn share_tokens(link: &Link, sealer: Sealer) -> Arc<dyn SharedTokens> {
     Arc::new(RedisTokens::new(link.clone(), sealer))
+}
+
+/// The shared nonces; as [`share_tokens`].
+pub fn share_nonces(link: &Link) -> Arc<dyn SharedNonces> {
+    Arc::new(RedisNonces::new(link.clone()))
 }

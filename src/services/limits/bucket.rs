@@ -14,10 +14,10 @@ use crate::domain::clock::Timestamp;
 use crate::domain::limit::Rate;
 
 /// One of many things that are limited: a hash of its parts.
-pub(super) type Key = u64;
+pub(in crate::services) type Key = u64;
 
-pub(super) struct Bucket {
-    pub(super) rate: Rate,
+pub(in crate::services) struct Bucket {
+    pub(in crate::services) rate: Rate,
     cells: DashMapStateStore<Key>,
     pace: u64,
     /// How far the pace may be run ahead of.
@@ -26,23 +26,23 @@ pub(super) struct Bucket {
 
 /// How a key stands after a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(in crate::services) struct Standing {
     /// How many more would be taken at once.
-    pub(super) remaining: u32,
+    pub(in crate::services) remaining: u32,
     /// Until the next one would be (zero while some remain), and until all would be again.
-    pub(super) wait: Duration,
-    pub(super) full_in: Duration,
+    pub(in crate::services) wait: Duration,
+    pub(in crate::services) full_in: Duration,
 }
 
 impl Bucket {
-    pub(super) fn new(rate: Rate) -> Self {
+    pub(in crate::services) fn new(rate: Rate) -> Self {
         let pace = nanos(rate.pace());
         let tolerance = pace.saturating_mul(u64::from(rate.burst.get() - 1));
         Self { rate, cells: DashMapStateStore::default(), pace, tolerance }
     }
 
     /// Takes one now; `Err` with the wait, and nothing taken, when it is too early.
-    pub(super) fn take(&self, key: Key, now: Timestamp) -> Result<Standing, Standing> {
+    pub(in crate::services) fn take(&self, key: Key, now: Timestamp) -> Result<Standing, Standing> {
         let at = nanos_of(now);
         self.cells.measure_and_replace(&key, |full_at| {
             let full_at = full_at.map_or(at, u64::from).max(at);
@@ -55,7 +55,7 @@ impl Bucket {
     }
 
     /// Undoes a `take`.
-    pub(super) fn give_back(&self, key: Key) {
+    pub(in crate::services) fn give_back(&self, key: Key) {
         let undone: Result<(), std::convert::Infallible> = self.cells.measure_and_replace(&key, |full_at| {
             Ok(((), Nanos::from(full_at.map_or(0, u64::from).saturating_sub(self.pace))))
         });
@@ -63,7 +63,7 @@ impl Bucket {
     }
 
     /// Takes one at the earliest time from `now` on. → how long that is away.
-    pub(super) fn reserve(&self, key: Key, now: Timestamp) -> Duration {
+    pub(in crate::services) fn reserve(&self, key: Key, now: Timestamp) -> Duration {
         let at = nanos_of(now);
         let taken: Result<Duration, std::convert::Infallible> = self.cells.measure_and_replace(&key, |full_at| {
             let full_at = full_at.map_or(at, u64::from).max(at);
@@ -75,7 +75,7 @@ impl Bucket {
     }
 
     /// As it stands; nothing is taken.
-    pub(super) fn look(&self, key: Key, now: Timestamp) -> Standing {
+    pub(in crate::services) fn look(&self, key: Key, now: Timestamp) -> Standing {
         let at = nanos_of(now);
         let seen: Result<(), Standing> = self
             .cells
@@ -84,17 +84,16 @@ impl Bucket {
     }
 
     /// Forgets the keys whose buckets are full again.
-    pub(super) fn sweep(&self, now: Timestamp) {
+    pub(in crate::services) fn sweep(&self, now: Timestamp) {
         self.cells.retain_recent(Nanos::from(nanos_of(now)));
         self.cells.shrink_to_fit();
     }
 
-    pub(super) fn clear(&self) {
+    pub(in crate::services) fn clear(&self) {
         self.cells.retain_recent(Nanos::from(u64::MAX));
     }
 
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::services) fn len(&self) -> usize {
         self.cells.len()
     }
 

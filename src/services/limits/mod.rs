@@ -1,7 +1,7 @@
 //! How often a client may send, a person may be written to, and the same text may go to the same person: asked once for
 //! each message, before it is kept. All limits allow it, or nothing is taken from any.
 
-mod bucket;
+pub(super) mod bucket;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
