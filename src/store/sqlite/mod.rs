@@ -5,7 +5,7 @@
 //!
 //! | table | row | indexes besides its key |
 //! | --- | --- | --- |
-//! | `messages` | a message; `attempts` and `history` are lines of JSON, appended in the update that changes its state | `due` (lease, by lane and account), `expiry` (expire), `lease` (rescue): only rows under way; `msgid` (receipts; not unique, WeChat has repeated some); `doubt` (receipts without a msgid of ours); `trouble`, `account`, `touser`, `batch` (lists) |
+//! | `messages` | a message; `attempts` and `history` are lines of JSON, appended in the update that changes its state | `due` (lease, by lane and account), `expiry` (expire), `lease` (rescue): only rows under way; `msgid` (receipts; not unique, WeChat has repeated some); `doubt`, `rivals` (receipts without a msgid of ours); `trouble`, `account`, `touser`, `batch` (lists) |
 //! | `idempotency` | a caller's key → its message; no constraint: the writer looks before it adds, where `seen` says that it may be there | `hour` |
 //! | `callbacks` | a callback, with what makes it one of a kind | its account and `dedupe_key` |
 //! | `batches` | what was answered for a batch; its messages name it | |
