@@ -1,9 +1,10 @@
 //! What holds whatever happens: random verbs in random order, each held against the store on paper (`tests/paper`), which
 //! the checker of `tests/model` searches.
 
+mod verbs;
+
 use std::collections::HashMap;
 
-use proptest::option;
 use proptest::prelude::*;
 use wxgate::domain::attempt::{Attempt, AttemptOutcome};
 use wxgate::domain::callback::{ReceiptEffect, Recorded};
@@ -15,84 +16,13 @@ use wxgate::domain::settlement::{Next, Settlement};
 use wxgate::domain::state::{Lane, OnUnknown, State};
 use wxgate::store::{Accepted, Settled};
 
+use self::verbs::{Verb, verbs};
 use super::backend::{Backend, House};
 use super::build::{HOLD, WINDOW, at, attempt, foreign_receipt, key, message, open_account, path, receipt};
 use crate::paper::{self, Boot, Effect, Held, Id, Order, Paper, Report, is_waiting};
 
 /// Enough for every message of a run: what a limit does is another test's business.
 const ALL: usize = 100;
-
-#[derive(Clone, Debug)]
-enum Verb {
-    Accept {
-        user: u8,
-        key: Option<u8>,
-        first_lease: bool,
-        hold: bool,
-        later: Option<i64>,
-    },
-    Lease {
-        limit: usize,
-        room: usize,
-    },
-    Extend {
-        which: usize,
-        seconds: i64,
-    },
-    Settle {
-        which: usize,
-        how: u8,
-        msgid: u8,
-    },
-    Receipt {
-        user: u8,
-        msgid: u8,
-        status: u8,
-        foreign: bool,
-    },
-    Cancel {
-        which: usize,
-    },
-    Resolve {
-        which: usize,
-        state: u8,
-    },
-    Rescue {
-        running: usize,
-    },
-    Expire,
-    Wait {
-        seconds: i64,
-    },
-    Restart,
-    /// From here on it is about others, who have no history yet.
-    NextPeople,
-}
-
-/// Mostly the same one: what one person's messages do to one another is what is hard.
-fn user() -> impl Strategy<Value = u8> {
-    proptest::bool::weighted(0.2).prop_map(u8::from)
-}
-
-/// `which`: counted from the newest back.
-fn verb() -> impl Strategy<Value = Verb> {
-    prop_oneof![
-        6 => (user(), option::weighted(0.2, 0..4u8), any::<bool>(), any::<bool>(), option::weighted(0.2, 1..900i64))
-            .prop_map(|(user, key, first_lease, hold, later)| Verb::Accept { user, key, first_lease, hold, later }),
-        3 => (1..4usize, 1..4usize).prop_map(|(limit, room)| Verb::Lease { limit, room }),
-        1 => (0..8usize, 0..900i64).prop_map(|(which, seconds)| Verb::Extend { which, seconds }),
-        6 => (0..8usize, 0..10u8, 0..4u8).prop_map(|(which, how, msgid)| Verb::Settle { which, how, msgid }),
-        5 => (user(), 0..4u8, 0..5u8, proptest::bool::weighted(0.2))
-            .prop_map(|(user, msgid, status, foreign)| Verb::Receipt { user, msgid, status, foreign }),
-        2 => (0..8usize).prop_map(|which| Verb::Cancel { which }),
-        2 => (0..8usize, 0..3u8).prop_map(|(which, state)| Verb::Resolve { which, state }),
-        3 => (0..4usize).prop_map(|running| Verb::Rescue { running }),
-        1 => Just(Verb::Expire),
-        2 => (-100..2000i64).prop_map(|seconds| Verb::Wait { seconds }),
-        1 => Just(Verb::Restart),
-        1 => Just(Verb::NextPeople),
-    ]
-}
 
 /// The run so far: the store, and what it should hold.
 struct Run {
@@ -348,16 +278,12 @@ fn hold_against_paper(backend: Backend, verbs: Vec<Verb>) {
     });
 }
 
-fn verbs() -> impl Strategy<Value = Vec<Verb>> {
-    proptest::collection::vec(verb(), 1..200)
-}
-
 fn runs(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, max_shrink_time: 20_000, ..ProptestConfig::default() }
 }
 
 proptest! {
-    #![proptest_config(runs(32))]
+    #![proptest_config(runs(20))]
 
     #[test]
     fn sqlite_does_what_the_paper_says(verbs in verbs()) {
@@ -366,7 +292,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(runs(16))]
+    #![proptest_config(runs(12))]
 
     #[test]
     fn postgres_does_what_the_paper_says(verbs in verbs()) {

@@ -32,7 +32,7 @@ fn search(scope: Scope, runs: u32) -> Result<(), TestError<Vec<u8>>> {
     );
     runner.run(&proptest::collection::vec(any::<u8>(), 0..100), |choices| {
         let run = runtime.block_on(Run::play(scope, &clients, &choices));
-        run.map_err(|breach| TestCaseError::fail(breach))
+        run.map_err(TestCaseError::fail)
     })
 }
 
