@@ -12,8 +12,10 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/postgres/0001_first.sql"),
     include_str!("../../../migrations/postgres/0002_batches.sql"),
     include_str!("../../../migrations/postgres/0003_signing_keys.sql"),
-    include_str!("../../../migrations/postgres/0004_suppressions.sql"),
-    include_str!("../../../migrations/postgres/0005_client_turns.sql"),
+    include_str!("../../../migrations/postgres/0004_rivals.sql"),
+    include_str!("../../../migrations/postgres/0005_by_time.sql"),
+    include_str!("../../../migrations/postgres/0006_suppressions.sql"),
+    include_str!("../../../migrations/postgres/0007_client_turns.sql"),
 ];
 
 /// The oldest server that knows all that we say, as `server_version_num`.

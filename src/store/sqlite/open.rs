@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use super::fault::unavailable;
 use super::lock::{ServingLock, lock_path};
 use super::readers::Readers;
+use super::seen::Seen;
 use super::space::Watch;
 use super::writer::Writer;
 use super::{Sqlite, figures, schema, suppressions};
@@ -88,14 +89,20 @@ fn start(
     let sums = figures::load(&conn)?;
     let figures = Arc::new(Figures::default());
     figures.replace(sums);
+    let serves = lock.is_some();
     let suppressed = Arc::new(Suppressed::default());
-    if lock.is_some() {
+    if serves {
         suppressions::load(&conn, &suppressed)?;
     }
     let writer = Writer::start(conn, figures.clone(), suppressed.clone(), space, lock)?;
     let readers = Readers::new(path.to_owned());
-    Ok(Sqlite { writer, readers, figures, suppressed, turns: Arc::default(), boot: boot.to_string(), sealer }
-        .into_stores())
+    let seen = Arc::new(Seen::default());
+    // A tool accepts nothing.
+    if serves {
+        seen.fill_from(path.to_owned())?;
+    }
+    let (turns, boot) = (Arc::default(), boot.to_string());
+    Ok(Sqlite { writer, readers, figures, suppressed, turns, seen, boot, sealer }.into_stores())
 }
 
 /// The connection of the serving process.
@@ -162,5 +169,7 @@ fn connect(path: &Path) -> Result<Connection, Error> {
     }
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "foreign_keys", true)?;
+    // What a statement may have to take back: a file for each batch costs more than its few pages of memory.
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(conn)
 }

@@ -19,6 +19,7 @@ mod postgres;
 mod queue;
 mod redis;
 mod restore;
+mod rivals;
 mod suppressions;
 mod tokens;
 mod users;

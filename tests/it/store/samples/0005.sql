@@ -1,1 +1,2 @@
--- Version 5 writes no rows of its own.
+-- Version 5 writes what version 4 wrote.
+SELECT 1
