@@ -89,7 +89,7 @@ impl App {
         };
         let tokens = Tokens::new(&accounts, &config.token, &doors);
         let outcomes = Outcomes::default();
-        let limits = Limits::new(&config.limits, metrics.clone());
+        let limits = Limits::new(&config.limits, redis.as_ref().map(store::open::share_limits), metrics.clone());
         let slots = Slots::new(config.queue.concurrency);
         let tasks = TaskTracker::new();
         let running = Running::default();

@@ -12,9 +12,17 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// The time that one takes at an even pace; never zero.
+    /// The time that one takes at an even pace, in whole µs, so that every node and store counts alike; never zero.
     pub fn pace(&self) -> Duration {
-        (self.per / self.count.get()).max(Duration::from_nanos(1))
+        let nanos = (self.per / self.count.get()).as_nanos();
+        Duration::from_micros(u64::try_from((nanos + 500) / 1_000).unwrap_or(u64::MAX).max(1))
+    }
+
+    /// How many there are at once when all of them are so far away.
+    pub fn remaining(&self, full_in: Duration) -> u32 {
+        let pace = self.pace().as_nanos();
+        let free = (pace * u128::from(self.burst.get())).saturating_sub(full_in.as_nanos());
+        u32::try_from(free / pace).unwrap_or(u32::MAX)
     }
 }
 

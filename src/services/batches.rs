@@ -6,8 +6,8 @@ use crate::domain::batch::{Batch, BatchCount, ItemError, NewBatch, RejectedItem}
 use crate::domain::caller::{Caller, Scope};
 use crate::domain::clock::Clock;
 use crate::domain::ids::{BatchId, MessageId};
-use crate::domain::message::{IdempotencyKey, NewMessage};
-use crate::services::accept::{Accept, AcceptError, SendInput};
+use crate::domain::message::IdempotencyKey;
+use crate::services::accept::{Accept, AcceptError, Item, SendInput};
 use crate::services::limits::Refusal;
 use crate::store::{self, KeptBatch};
 
@@ -93,31 +93,39 @@ impl Batches {
         // Ids that grow in the order of the request: it is the order of lists.
         let mut ids: Vec<MessageId> = items.iter().map(|_| MessageId::generate(now)).collect();
         ids.sort_unstable();
-        let (mut messages, mut taken) = (Vec::with_capacity(items.len()), Vec::new());
+        let mut checked = Vec::with_capacity(items.len());
         for ((index, mut item), message_id) in items.into_iter().zip(ids) {
             item.message_id = Some(message_id);
             item.batch_id = Some(id);
             match self.accept.check_item(caller, item).await {
-                Ok((message, content)) => {
-                    taken.push((index, content));
-                    messages.push((index, message));
-                }
+                Ok(item) => checked.push((index, item)),
                 Err(AcceptError::Store(error)) => return Err(error.into()),
                 Err(error) => rejected.push(rejection(index, &error)),
             }
         }
-        rejected.sort_by_key(|item| item.index);
         if atomic && !rejected.is_empty() {
-            self.give_back(&messages, &taken);
             return Err(BatchError::Refused(rejected));
         }
-        if messages.is_empty() {
+        let (places, checked): (Vec<u32>, Vec<Item>) = checked.into_iter().unzip();
+        let (mut messages, mut taken) = (Vec::with_capacity(checked.len()), Vec::with_capacity(checked.len()));
+        for (index, limited) in places.into_iter().zip(self.accept.limit_items(checked).await) {
+            match limited {
+                Ok(item) => {
+                    messages.push((index, item.message));
+                    taken.push(item.taken);
+                }
+                Err(error) => rejected.push(rejection(index, &error)),
+            }
+        }
+        rejected.sort_by_key(|item| item.index);
+        if messages.is_empty() || (atomic && !rejected.is_empty()) {
+            self.accept.give_back(taken).await;
             return Err(BatchError::Refused(rejected));
         }
         let batch = NewBatch { id, client: caller.client.clone(), created_at: now, idempotency, rejected };
-        let kept = self.batches.keep(batch, messages.clone(), atomic).await;
+        let kept = self.batches.keep(batch, messages, atomic).await;
         if !matches!(kept, Ok(KeptBatch::New(_))) {
-            self.give_back(&messages, &taken);
+            self.accept.give_back(taken).await;
         }
         self.accept.slots.ring();
         told(kept?)
@@ -141,12 +149,6 @@ impl Batches {
         let canceled = self.batches.cancel(id, caller.accounts.clone(), self.clock.now()).await?;
         let (batch, counts) = self.look_up(caller, id).await?;
         Ok((canceled, batch, counts))
-    }
-
-    fn give_back(&self, messages: &[(u32, NewMessage)], taken: &[(u32, u64)]) {
-        for ((_, message), (_, content)) in messages.iter().zip(taken) {
-            self.accept.give_back(message, *content);
-        }
     }
 }
 

@@ -51,6 +51,7 @@ struct Families {
     receipts: IntCounterVec,
     rate_limited: IntCounterVec,
     rate_limit_observed: IntCounterVec,
+    limit_fallbacks: IntCounter,
     redis_up: IntGaugeVec,
     redis_errors: IntCounterVec,
     log_lines_dropped: IntCounter,
@@ -149,6 +150,10 @@ impl Metrics {
                 "Requests that a limit would have refused, were it enforced.",
                 &["limit"],
             ),
+            limit_fallbacks: made.counter(
+                "wxgate_limit_fallbacks_total",
+                "Messages about which this process decided by itself, because the shared limits could not be asked.",
+            ),
             redis_up: made.gauges("wxgate_redis_up", "Whether Redis is of use: 1, or 0.", &[]),
             redis_errors: made.counters("wxgate_redis_errors_total", "Requests to Redis that failed.", &["kind"]),
             log_lines_dropped: made
@@ -218,6 +223,11 @@ impl Metrics {
     /// The same, where limits are only observed.
     pub fn rate_limit_observed(&self, limit: &'static str) {
         self.0.rate_limit_observed.with_label_values(&[limit]).inc();
+    }
+
+    /// So many messages were limited by this process alone, although Redis is configured.
+    pub fn limit_fallbacks(&self, messages: usize) {
+        self.0.limit_fallbacks.inc_by(u64::try_from(messages).unwrap_or(u64::MAX));
     }
 
     /// One request was answered. `route` is the pattern that matched, never the path.

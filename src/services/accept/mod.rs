@@ -29,7 +29,7 @@ use crate::failpoint::{Point, reach};
 use crate::services::accounts::Accounts;
 use crate::services::breaker::{Admission, Permit};
 use crate::services::dispatch::{Audience, Dispatch};
-use crate::services::limits::{Answer, Ask, Limits};
+use crate::services::limits::{Answer, Ask, Limits, Pass, Taken};
 use crate::services::outcomes::{Outcomes, Progress, Waiter};
 use crate::services::slots::{Slot, Slots};
 use crate::services::tokens::Tokens;
@@ -67,6 +67,14 @@ struct Lent {
     admission: Admission,
 }
 
+/// One of a batch that has passed every check.
+pub(crate) struct Item {
+    pub(crate) message: NewMessage,
+    pub(crate) taken: Taken,
+    content: u64,
+    on_limit: OnLimit,
+}
+
 /// A send that has passed every check.
 struct Checked {
     message: NewMessage,
@@ -85,28 +93,39 @@ impl Accept {
 
     /// Everything but the keeping and the sending.
     pub async fn rehearse(&self, caller: &Caller, input: SendInput) -> Result<Rehearsal, AcceptError> {
+        let on_limit = input.on_limit;
         let Checked { message, content, warnings } = self.check(caller, input).await?;
-        let limits = self.limits.look(ask(&message, Some(content)), message.created_at);
+        let limits = self.limits.look(&ask(&message, Some(content), on_limit), message.created_at).await;
         let token = self.tokens.status(&message.account).map_or("missing", |status| status.state).to_owned();
         Ok(Rehearsal { wechat_body: message.body, warnings, limits, token })
     }
 
-    /// One item of a batch: checked, and a place taken in each limit. → the message, and a hash of its content.
-    pub(crate) async fn check_item(&self, caller: &Caller, input: SendInput) -> Result<(NewMessage, u64), AcceptError> {
+    /// One item of a batch, checked.
+    pub(crate) async fn check_item(&self, caller: &Caller, input: SendInput) -> Result<Item, AcceptError> {
         let on_limit = input.on_limit;
-        let Checked { mut message, content, .. } = self.check(caller, input).await?;
-        let answer = self.limits.ask(ask(&message, Some(content)), on_limit, message.created_at, message.expires_at);
-        match answer {
-            Answer::Go(_) => {}
-            Answer::Later { at, .. } => message.send_at = message.send_at.max(Some(at)),
-            Answer::Refused(refusal) => return Err(AcceptError::Limited(refusal)),
-        }
-        Ok((message, content))
+        let Checked { message, content, .. } = self.check(caller, input).await?;
+        Ok(Item { message, content, on_limit, taken: Taken::default() })
     }
 
-    /// Undoes what [`Self::check_item`] took.
-    pub(crate) fn give_back(&self, message: &NewMessage, content: u64) {
-        self.limits.give_back(ask(message, Some(content)));
+    /// Takes a place in each limit for each item, one after the other. → those that may go, in their order, or why not.
+    pub(crate) async fn limit_items(&self, items: Vec<Item>) -> Vec<Result<Item, AcceptError>> {
+        let asks: Vec<Ask<'_>> =
+            items.iter().map(|item| ask(&item.message, Some(item.content), item.on_limit)).collect();
+        let answers = self.limits.ask(&asks, self.clock.now()).await;
+        let limited = items.into_iter().zip(answers).map(|(mut item, answer)| match answer {
+            Answer::Go(Pass { at, taken, .. }) => {
+                item.message.send_at = item.message.send_at.max(at);
+                item.taken = taken;
+                Ok(item)
+            }
+            Answer::Refused(refusal) => Err(AcceptError::Limited(refusal)),
+        });
+        limited.collect()
+    }
+
+    /// Undoes what [`Self::limit_items`] took.
+    pub(crate) async fn give_back(&self, taken: Vec<Taken>) {
+        self.limits.give_back(taken).await;
     }
 
     /// Keeps a message that is ready if the limits allow it. A repeat of a request that was accepted before gets its answer
@@ -131,17 +150,17 @@ impl Accept {
         {
             return Ok(kept);
         }
-        let answer = self.limits.ask(ask(&message, content), on_limit, message.created_at, message.expires_at);
-        let limits = match answer {
-            Answer::Go(limits) => limits,
-            Answer::Later { at, standings } => {
-                message.send_at = message.send_at.max(Some(at));
+        let answers = self.limits.ask(&[ask(&message, content, on_limit)], self.clock.now()).await;
+        let limits = match answers.into_iter().next() {
+            Some(Answer::Go(Pass { at, standings, .. })) => {
+                message.send_at = message.send_at.max(at);
                 standings
             }
-            Answer::Refused(refusal) => {
+            Some(Answer::Refused(refusal)) => {
                 let known = self.known(&message, &warnings).await?;
                 return known.ok_or(AcceptError::Limited(refusal));
             }
+            None => Vec::new(),
         };
         let kept = self.keep(message, turn, wait, warnings).await?;
         Ok(Kept { limits, ..kept })
@@ -358,8 +377,15 @@ fn worth_waiting(wait: Wait, message: &NewMessage) -> Wait {
     }
 }
 
-fn ask(message: &NewMessage, content: Option<u64>) -> Ask<'_> {
-    Ask { client: &message.client, account: &message.account, openid: message.touser.as_str(), content }
+fn ask(message: &NewMessage, content: Option<u64>, on_limit: OnLimit) -> Ask<'_> {
+    Ask {
+        client: &message.client,
+        account: &message.account,
+        openid: message.touser.as_str(),
+        content,
+        on_limit,
+        until: message.expires_at,
+    }
 }
 
 /// Of what the person would read; the same in every process.

@@ -17,6 +17,7 @@ mod poison;
 mod postgres;
 mod queue;
 mod redis;
+mod redis_limits;
 mod restore;
 mod tokens;
 mod users;
