@@ -41,7 +41,7 @@ fn bench(criterion: &mut Criterion) {
     let people: Vec<Arc<str>> = (0..PEOPLE).map(|n| format!("oABCD{n:023}").into()).collect();
     let day = Duration::from_secs(24 * 3600);
     let generous = rate(1_000_000, day, 1_000_000);
-    let config = |client| LimitsConfig { client, openid: generous, identical: generous, observe: false };
+    let config = |client| LimitsConfig { client, openid: generous, identical: generous, ..LimitsConfig::default() };
     let with = |client| Limits::new(&config(client), None, Metrics::new());
 
     let limits = with(rate(1_000_000, Duration::from_secs(1), 1_000_000_000));

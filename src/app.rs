@@ -20,7 +20,7 @@ use crate::domain::secret::Secret;
 use crate::failpoint::{Point, reach};
 use crate::http::{self, HttpState};
 use crate::services::accept::{Accept, Turns};
-use crate::services::access::{Access, KeyRequest};
+use crate::services::access::{Access, AccessDoors, KeyRequest};
 use crate::services::accounts::Accounts;
 use crate::services::batches::Batches;
 use crate::services::breaker::{BreakerRules, Breakers};
@@ -75,6 +75,7 @@ impl App {
         reach(Point::StartOpened);
         let redis = config.redis.as_ref().map(Link::new).transpose()?;
         let shared = redis.as_ref().map(|redis| store::open::share_tokens(redis, sealer));
+        let nonces = redis.as_ref().map(store::open::share_nonces);
         let client = WechatClient::new(upstream::http::client(&config.wechat)?);
         let metrics = Metrics::new();
         metrics.started(clock.now());
@@ -138,7 +139,8 @@ impl App {
             hold: config.queue.lease,
             turns: Arc::default(),
         };
-        let access = Access::open(stores.keys.clone(), config.clients.clone(), clock.clone());
+        let doors = AccessDoors { keys: stores.keys.clone(), nonces, clock: clock.clone(), metrics: metrics.clone() };
+        let access = Access::open(doors, config.clients.clone(), &config.auth, &config.limits);
         let sweep = Sweep {
             queue: stores.queue.clone(),
             outbox: stores.outbox.clone(),
@@ -189,9 +191,9 @@ impl App {
         Ok(Self { server, stores, state, worker, timer, listener, access, metrics, slots, tasks, stopping })
     }
 
-    /// An admin key, made and stored now, when no key that works exists yet.
+    /// An admin key, made and stored now, when nobody could call otherwise.
     pub async fn mint_first_key(&self) -> anyhow::Result<Option<Secret>> {
-        if self.access.has_keys().await? {
+        if self.access.has_way_in().await? {
             return Ok(None);
         }
         let request = KeyRequest {
@@ -200,6 +202,7 @@ impl App {
             accounts: None,
             templates: None,
             expires_at: None,
+            signing: false,
         };
         let (_, text) = self.access.create(request).await?;
         Ok(Some(text))
@@ -290,6 +293,9 @@ impl App {
             () = stop.hard.cancelled() => {
                 tracing::warn!("stopped before every attempt had ended: what is left is taken back at the next start");
             }
+        }
+        if let Err(error) = self.access.keep_uses(true).await {
+            tracing::warn!(%error, "when keys were used last cannot be kept");
         }
         reach(Point::DrainEnded);
         self.stores.close().await;

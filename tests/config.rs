@@ -112,6 +112,19 @@ fn beyond_loopback_the_gateway_wants_a_key_first() {
     assert!(texts(&output).1.contains("wxgate key create"), "{output:?}");
 }
 
+#[test]
+fn where_tokens_are_taken_no_key_is_made_unasked() {
+    let folder = TempDir::new().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wxgate"));
+    command.arg("serve").env_clear().current_dir(folder.path()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.env("WXGATE__SERVER__LISTEN", "0.0.0.0:0").env("WXGATE__AUTH__JWT__ALGORITHM", "HS256");
+    command.env("WXGATE__AUTH__JWT__SECRET", "a secret that gateway and provider share");
+    let mut gateway = Running(command.spawn().unwrap());
+    let mut first = String::new();
+    BufReader::new(gateway.0.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.contains("listens on http://0.0.0.0:"), "{first}");
+}
+
 /// Ends the program when the test ends, however it ends.
 struct Running(Child);
 

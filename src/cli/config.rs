@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::exit::Failure;
 use super::out::{complain, say};
+use crate::config::auth::{JwtConfig, KeySource};
 use crate::config::{Config, DEFAULT};
 
 /// Check the configuration, or show what is in force
@@ -45,12 +46,24 @@ fn check(config: &Config) -> std::io::Result<()> {
     say(format!("ok: {}", summary(config)))
 }
 
-/// "2 accounts, 1 client, listening on …, storing in …"
+/// "2 accounts, 1 client, tokens by RS256; listen on …, store in …"
 pub(super) fn summary(config: &Config) -> String {
     let mut clients: Vec<&str> = config.clients.iter().map(|key| key.id.as_str()).collect();
     clients.dedup();
     let (accounts, clients) = (count(config.accounts.len(), "account"), count(clients.len(), "client"));
-    format!("{accounts}, {clients}; listen on {}, store in {}", config.server.listen, config.store.place())
+    let tokens = config.auth.jwt.as_ref().map(|jwt| format!(", tokens by {}", tokens(jwt))).unwrap_or_default();
+    format!("{accounts}, {clients}{tokens}; listen on {}, store in {}", config.server.listen, config.store.place())
+}
+
+/// "RS256", "RS256 (2 keys in jwks.json)"
+fn tokens(jwt: &JwtConfig) -> String {
+    let algorithm = jwt.rules.algorithm.as_str();
+    match &jwt.source {
+        KeySource::Given => algorithm.to_owned(),
+        KeySource::JwksFile { path, .. } => {
+            format!("{algorithm} ({} in {})", count(jwt.keys.count(), "key"), path.display())
+        }
+    }
 }
 
 fn count(number: usize, what: &str) -> String {
@@ -68,5 +81,8 @@ mod tests {
         let text = format!("[clients.crm]\nscopes = ['send']\nkey_sha256 = ['{hash}', '{hash}']\n");
         let config = Config::parse(&text).unwrap();
         assert_eq!(summary(&config), "0 accounts, 1 client; listen on 127.0.0.1:8080, store in data/wxgate.db");
+        let text = format!("[auth.jwt]\nalgorithm = 'HS256'\nsecret = '{hash}'\naudience = 'wxgate'\n");
+        let config = Config::parse(&text).unwrap();
+        assert!(summary(&config).starts_with("0 accounts, 0 clients, tokens by HS256; listen"), "{}", summary(&config));
     }
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
-use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -138,7 +137,7 @@ subscribe = "欢迎关注！"
 keywords = {{ hello = "你好，我是 wxgate。", "营业时间" = "每天 9:00–21:00" }}
 default = "收到，我们会尽快回复您。"
 [clients.{CLIENT}]
-key_sha256 = "{hash}"
+sign_secret = "{secret}"
 scopes = ["send", "read", "token", "admin"]
 "#,
             gateway = self.gateway,
@@ -146,7 +145,7 @@ scopes = ["send", "read", "token", "admin"]
             store = text(&format!("sqlite://{}", database.display())),
             token = self.token,
             aes_key = self.aes_key,
-            hash = hex::encode(Sha256::digest(self.secret.as_bytes())),
+            secret = self.secret,
         );
         Ok(Config::parse(&settings)?)
     }

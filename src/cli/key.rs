@@ -10,11 +10,12 @@ use super::exit::Failure;
 use super::out::{columns, complain, say};
 use crate::config::Config;
 use crate::config::units::parse_span;
-use crate::domain::caller::{Key, Scope};
+use crate::domain::caller::{Key, Scope, Signing};
 use crate::domain::clock::{Clock, SystemClock, Timestamp};
 use crate::domain::seal::Sealer;
-use crate::services::access::{Access, KeyRequest};
+use crate::services::access::{Access, AccessDoors, KeyRequest};
 use crate::store;
+use crate::telemetry::metrics::Metrics;
 
 /// Make, list and revoke the keys that callers need
 ///
@@ -35,10 +36,11 @@ enum What {
     Revoke(Revoke),
 }
 
-/// Make a key; its text is printed once and kept nowhere
+/// Make a key; its text is printed once
 #[derive(Args)]
 #[command(
-    after_help = "Example:\n  wxgate key create --client order-service --scopes send,read --accounts shop --expires 90d\n\n\
+    after_help = "Example:\n  wxgate key create --client order-service --scopes send,read --accounts shop --expires 90d\n  \
+    wxgate key create --client order-service --scopes send --signing\n\n\
     To rotate: create a second key for the same client, change the caller, revoke the first."
 )]
 struct Create {
@@ -57,6 +59,9 @@ struct Create {
     /// When it ends: a span from now (90d, 12h) or a time (2030-01-01T00:00:00Z)
     #[arg(long, value_name = "WHEN", value_parser = expiry)]
     expires: Option<Expiry>,
+    /// It can sign requests: then the caller never sends its secret, and the store keeps it, sealed under secrets.key
+    #[arg(long)]
+    signing: bool,
 }
 
 /// List the keys of the store and of the configuration, never their secrets
@@ -83,7 +88,9 @@ impl KeyCommand {
         }
         let stores = open_stores(&config).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let access = Access::open(stores.keys.clone(), config.clients.clone(), clock.clone());
+        let doors =
+            AccessDoors { keys: stores.keys.clone(), nonces: None, clock: clock.clone(), metrics: Metrics::new() };
+        let access = Access::open(doors, config.clients.clone(), &config.auth, &config.limits);
         let result = match self.what {
             What::Create(create) => create.run(&access, clock.now()).await,
             What::List(list) => list.run(&access, &config, clock.now()).await,
@@ -114,8 +121,9 @@ impl Create {
         if expires_at.is_some_and(|at| at <= now) {
             return Err(Failure::Usage("--expires lies in the past".to_owned()));
         }
-        let Self { client, scopes, accounts, templates, .. } = self;
-        let (key, text) = access.create(KeyRequest { client, scopes, accounts, templates, expires_at }).await?;
+        let Self { client, scopes, accounts, templates, signing, .. } = self;
+        let request = KeyRequest { client, scopes, accounts, templates, expires_at, signing };
+        let (key, text) = access.create(request).await?;
         complain(format!("{} for {}: it is shown only now, keep it safe.", key.id, key.client));
         Ok(say(text.expose())?)
     }
@@ -130,7 +138,8 @@ impl List {
             let keys: Vec<_> = keys.map(|(key, source)| as_json(key, source)).collect();
             return Ok(say(format!("{:#}", serde_json::Value::Array(keys)))?);
         }
-        let head = ["ID", "CLIENT", "SCOPES", "ACCOUNTS", "TEMPLATES", "CREATED", "STATE"].map(str::to_owned).to_vec();
+        let head = ["ID", "CLIENT", "SCOPES", "ACCOUNTS", "TEMPLATES", "SIGNS", "CREATED", "LAST USED", "STATE"];
+        let head = head.map(str::to_owned).to_vec();
         let rows: Vec<_> = std::iter::once(head).chain(keys.map(|(key, source)| as_row(key, source, now))).collect();
         if rows.len() == 1 {
             return Ok(say("no keys; make one: wxgate key create --client NAME --scopes send,read")?);
@@ -163,6 +172,8 @@ fn as_json(key: &Key, source: &str) -> serde_json::Value {
         "created_at": is_stored.then_some(key.created_at),
         "expires_at": key.expires_at,
         "revoked_at": key.revoked_at,
+        "signing": signs(key),
+        "last_used_at": key.last_used_at,
         "source": source,
     })
 }
@@ -170,6 +181,9 @@ fn as_json(key: &Key, source: &str) -> serde_json::Value {
 fn as_row(key: &Key, source: &str, now: Timestamp) -> Vec<String> {
     let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
     let names = |names: &Option<Vec<String>>| names.as_ref().map_or_else(|| "all".to_owned(), |names| names.join(","));
+    // Of a configured key nothing is kept.
+    let nothing_known = if source == "store" { "never" } else { "-" };
+    let used = key.last_used_at.map_or_else(|| nothing_known.to_owned(), |at| at.to_string());
     let created = if source == "store" { key.created_at.to_string() } else { source.to_owned() };
     let state = match (key.revoked_at, key.expires_at) {
         (Some(at), _) => format!("revoked {at}"),
@@ -183,9 +197,20 @@ fn as_row(key: &Key, source: &str, now: Timestamp) -> Vec<String> {
         scopes.join(","),
         names(&key.accounts),
         names(&key.templates),
+        signs(key).to_owned(),
         created,
+        used,
         state,
     ]
+}
+
+/// `lost`: its secret was sealed under another `secrets.key`; only as a bearer it works.
+fn signs(key: &Key) -> &'static str {
+    match key.signing {
+        Signing::Not => "no",
+        Signing::With(_) => "yes",
+        Signing::Lost => "lost",
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -225,6 +250,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::domain::secret::Secret;
 
     #[test]
     fn an_expiry_is_a_span_or_a_time() {
@@ -247,12 +273,18 @@ mod tests {
             created_at: now,
             expires_at: Some(Timestamp::from_seconds(1_000)),
             revoked_at: None,
+            signing: Signing::With(Secret::new("5ec4e7")),
+            last_used_at: None,
         };
         let row = as_row(&key, "store", now);
         assert_eq!(row[2..5], ["send,read", "all", "order_paid"]);
-        assert!(row[6].starts_with("expired 1970"), "{row:?}");
-        key.revoked_at = Some(now);
-        assert!(as_row(&key, "store", now)[6].starts_with("revoked"));
-        assert!(!as_json(&key, "store").to_string().contains(&hash));
+        assert_eq!((row[5].as_str(), row[7].as_str()), ("yes", "never"));
+        assert!(row[8].starts_with("expired 1970"), "{row:?}");
+        (key.revoked_at, key.last_used_at) = (Some(now), Some(now));
+        let row = as_row(&key, "store", now);
+        assert!(row[8].starts_with("revoked") && row[7].starts_with("1970"), "{row:?}");
+        let json = as_json(&key, "store").to_string();
+        assert!(!json.contains(&hash) && !json.contains("5ec4e7"), "{json}");
+        assert!(json.contains(r#""signing":"yes""#) && json.contains(r#""last_used_at":"1970"#), "{json}");
     }
 }

@@ -16,7 +16,7 @@ use crate::telemetry::logging;
 /// Serve: the API, the callbacks of WeChat, the queue
 ///
 /// Runs until SIGTERM or SIGINT (Ctrl-C), then finishes what is under way for at most server.shutdown_grace; a second
-/// signal ends it at once; the exit code is 0 either way, because nothing is lost. Logs go to standard error. Without any key the gateway makes an admin key on its first start
+/// signal ends it at once; the exit code is 0 either way, because nothing is lost. Logs go to standard error. Without any key (or [auth.jwt]) the gateway makes an admin key on its first start
 /// and prints it once; beyond loopback it does not start without one.
 #[derive(Args)]
 #[command(after_help = "Example:\n  wxgate serve --config /etc/wxgate.toml\n  \
@@ -46,10 +46,10 @@ impl Serve {
 
 /// There is no open door: without a key nobody could call, and a stranger should not be the first to see one.
 async fn see_to_a_key(app: &App, address: SocketAddr) -> Result<(), Failure> {
-    if !address.ip().is_loopback() && !app.access().has_keys().await? {
+    if !address.ip().is_loopback() && !app.access().has_way_in().await? {
         return Err(Failure::Usage(format!(
             "no key exists, and {address} can be reached from outside. Make one first:\n  \
-             wxgate key create --client ops --scopes admin     (with the same --config)\nor configure [clients.<name>]."
+             wxgate key create --client ops --scopes admin     (with the same --config)\nor configure [clients.<name>] or [auth.jwt]."
         )));
     }
     if let Some(key) = app.mint_first_key().await? {

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use super::accounts::{NAME_RULE, is_name};
 use super::read::Section;
 use super::unknown::nearest_name;
 use crate::domain::account::Account;
-use crate::domain::caller::{Key, Scope};
+use crate::domain::caller::{Key, Scope, Signing};
 use crate::domain::clock::Timestamp;
+use crate::domain::secret::Secret;
 
 pub(super) fn read(root: &mut Section<'_>, accounts: &[Arc<Account>]) -> Vec<Key> {
     let mut keys = Vec::new();
@@ -22,7 +25,8 @@ pub(super) fn read(root: &mut Section<'_>, accounts: &[Arc<Account>]) -> Vec<Key
 }
 
 fn read_client(name: &str, section: &mut Section<'_>, accounts: &[Arc<Account>]) -> Vec<Key> {
-    let hashes = read_hashes(section);
+    let signing = read_signing(section);
+    let hashes = read_hashes(section, signing.is_empty());
     let scopes = read_scopes(section);
     let accounts = read_accounts(section, accounts);
     let templates = section.list("templates");
@@ -32,7 +36,7 @@ fn read_client(name: &str, section: &mut Section<'_>, accounts: &[Arc<Account>])
     let expires_at = section.parsed("expires_at", |text| {
         Timestamp::parse(text).ok_or_else(|| "is no time; write it like \"2030-01-01T00:00:00Z\"".to_owned())
     });
-    let key = |secret_sha256: String| Key {
+    let key = |(secret_sha256, signing): (String, Signing)| Key {
         id: name.to_owned(),
         client: name.to_owned(),
         secret_sha256,
@@ -42,13 +46,38 @@ fn read_client(name: &str, section: &mut Section<'_>, accounts: &[Arc<Account>])
         created_at: Timestamp::default(),
         expires_at,
         revoked_at: None,
+        signing,
+        last_used_at: None,
     };
-    hashes.into_iter().map(key).collect()
+    let bearers = hashes.into_iter().map(|hash| (hash, Signing::Not));
+    let signers = signing.into_iter().map(|secret| (hash_of(&secret), Signing::With(secret)));
+    bearers.chain(signers).map(key).collect()
 }
 
-fn read_hashes(section: &mut Section<'_>) -> Vec<String> {
+/// The secrets themselves, for a client that signs its requests. They open the door as bearers as well.
+fn read_signing(section: &mut Section<'_>) -> Vec<Secret> {
+    let mut secrets = Vec::new();
+    for key in ["sign_secret", "previous_sign_secret"] {
+        let Some(secret) = section.secret(key) else { continue };
+        if secret.expose().len() != 64 || !secret.expose().bytes().all(|b| b.is_ascii_hexdigit()) {
+            section
+                .wrong(key, "has to be 64 hex digits (openssl rand -hex 32), what stands behind the last _ of a key");
+        }
+        if key == "previous_sign_secret" && secrets.is_empty() {
+            section.wrong(key, "stands without sign_secret, the one that takes its place");
+        }
+        secrets.push(secret);
+    }
+    secrets
+}
+
+fn hash_of(secret: &Secret) -> String {
+    hex::encode(Sha256::digest(secret.expose().as_bytes()))
+}
+
+fn read_hashes(section: &mut Section<'_>, is_needed: bool) -> Vec<String> {
     let hashes = section.one_or_more("key_sha256").unwrap_or_default();
-    if hashes.is_empty() {
+    if hashes.is_empty() && is_needed {
         section.wrong("key_sha256", "is missing; make it with: printf %s <64 hex digits> | sha256sum");
     }
     if hashes.iter().any(|hash| hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit())) {

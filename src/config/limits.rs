@@ -20,6 +20,8 @@ pub struct LimitsConfig {
     pub client: Option<Rate>,
     pub openid: Option<Rate>,
     pub identical: Option<Rate>,
+    /// Wrong keys, tokens and signatures from one address.
+    pub auth_failures: Option<Rate>,
     /// What would be refused is only counted.
     pub observe: bool,
 }
@@ -27,16 +29,17 @@ pub struct LimitsConfig {
 impl LimitsConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         let observe = section.choice("mode", &[("enforce", false), ("observe", true)], false);
-        let mut rate = |kind: LimitKind| {
-            let mut limit = section.section(kind.as_str());
+        let mut rate = |name: &str| {
+            let mut limit = section.section(name);
             let rate = read_rate(&mut limit);
             limit.close();
             rate
         };
         Self {
-            client: rate(LimitKind::Client),
-            openid: rate(LimitKind::Openid),
-            identical: rate(LimitKind::Identical),
+            client: rate(LimitKind::Client.as_str()),
+            openid: rate(LimitKind::Openid.as_str()),
+            identical: rate(LimitKind::Identical.as_str()),
+            auth_failures: rate("auth_failures"),
             observe,
         }
     }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::auth::AuthConfig;
 use super::http::{ApiConfig, CallbackConfig, ServerConfig};
 use super::limits::LimitsConfig;
 use super::origin::{ConfigError, ConfigErrors};
@@ -76,6 +77,7 @@ fn read(settings: Table, findings: &RefCell<Findings>) -> Config {
     let wechat = with(&mut root, "wechat", WechatConfig::read);
     let queue = with(&mut root, "queue", |section| QueueConfig::read(section, &wechat));
     let callback = with(&mut root, "callback", CallbackConfig::read);
+    let auth = with(&mut root, "auth", AuthConfig::read);
     let token = with(&mut root, "token", TokenConfig::read);
     let limits = with(&mut root, "limits", LimitsConfig::read);
     let retention = with(&mut root, "retention", RetentionConfig::read);
@@ -88,6 +90,7 @@ fn read(settings: Table, findings: &RefCell<Findings>) -> Config {
         server,
         api,
         callback,
+        auth,
         store,
         redis,
         secrets,

@@ -4,6 +4,7 @@
 //! `tree` holds what is written with its origin, `read` takes it key by key, each section's file knows its own rules.
 
 pub mod accounts;
+pub mod auth;
 mod clients;
 mod environment;
 pub mod http;
@@ -37,6 +38,7 @@ pub struct Config {
     pub server: http::ServerConfig,
     pub api: http::ApiConfig,
     pub callback: http::CallbackConfig,
+    pub auth: auth::AuthConfig,
     pub store: store::StoreConfig,
     pub redis: Option<store::RedisConfig>,
     pub secrets: store::SecretsConfig,

@@ -1,5 +1,7 @@
 //! The whole way from text and variables to a checked configuration.
 
+mod auth;
+
 use std::io::Write;
 use std::time::Duration;
 

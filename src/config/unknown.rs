@@ -3,8 +3,7 @@
 use super::origin::{ConfigError, Origin};
 
 /// Settings of features that this version does not have. `*` stands for any one name.
-const LATER: [&str; 7] = [
-    "auth",
+const LATER: [&str; 6] = [
     "limits.account",
     "retention.events",
     "webhooks",
@@ -81,7 +80,7 @@ mod tests {
     #[test]
     fn a_setting_of_a_later_version_says_so() {
         for key in
-            ["limits.account", "auth", "webhooks", "accounts.shop.daily_quota", "telemetry.otlp_endpoint", "auth.jwt"]
+            ["limits.account", "webhooks", "accounts.shop.daily_quota", "telemetry.otlp_endpoint", "webhooks.crm"]
         {
             assert_eq!(problem(key), "not available in this version", "{key}");
         }

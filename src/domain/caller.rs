@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::clock::Timestamp;
+use super::secret::Secret;
 
 /// What a key allows. `admin` includes the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
@@ -33,7 +34,7 @@ impl Scope {
     }
 }
 
-/// A key as it is kept: the secret itself is known to nobody but its holder.
+/// A key as it is kept: the secret itself is known to nobody but its holder, unless it is to sign requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// `key_…` of a created key; the client's name of a file-configured one.
@@ -49,6 +50,21 @@ pub struct Key {
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
+    pub signing: Signing,
+    /// A minute behind at most; `None`: never, or a file-configured one, of which it is not kept.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// What a key can sign requests with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Signing {
+    /// Nothing: only the hash of its secret is kept.
+    #[default]
+    Not,
+    /// Its secret's text.
+    With(Secret),
+    /// Its secret is sealed under another `secrets.key`; as a bearer it works.
+    Lost,
 }
 
 /// An authenticated caller.

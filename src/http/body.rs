@@ -7,6 +7,8 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use tokio_util::sync::CancellationToken;
 
+use super::error::{ApiError, Code};
+
 /// What a body may be.
 #[derive(Clone, Debug)]
 pub struct BodyLimits {
@@ -24,6 +26,17 @@ pub(super) enum BodyError {
     Broken,
     /// The gateway stops.
     Stopping,
+}
+
+impl BodyError {
+    pub(super) fn refuse(self, limits: &BodyLimits) -> ApiError {
+        match self {
+            Self::TooLarge => ApiError::new(Code::PayloadTooLarge, format!("the body may have {} bytes", limits.bytes)),
+            Self::TimedOut => ApiError::new(Code::RequestTimeout, "the body did not arrive in time"),
+            Self::Broken => ApiError::new(Code::MalformedRequest, "the body broke off"),
+            Self::Stopping => ApiError::new(Code::ShuttingDown, "the gateway stops, and the body had not arrived"),
+        }
+    }
 }
 
 /// A body that says beforehand that it is too large is not read at all.

@@ -100,9 +100,9 @@ impl Code {
             Self::Unauthenticated => Meaning {
                 text: "unauthenticated",
                 status: StatusCode::UNAUTHORIZED,
-                title: "No valid key",
-                cause: "The header `Authorization: Bearer wxg_…` is missing, or its key is unknown, expired or revoked.",
-                cure: "Send a valid key. `wxgate key create` makes one.",
+                title: "No valid key, token or signature",
+                cause: "None came, or it is unknown, wrong, expired or revoked; of a signed request: its time is more than 300 seconds off, or its nonce was used before.",
+                cure: "Send a valid key in `Authorization: Bearer wxg_…`; `wxgate key create` makes one. A signed request is signed anew for every try; compare your clock with the header `Date` of this answer.",
                 retryable: false,
             },
             Self::Forbidden => Meaning {
@@ -245,7 +245,7 @@ impl Code {
                 text: "rate_limited",
                 status: StatusCode::TOO_MANY_REQUESTS,
                 title: "Too many requests",
-                cause: "The limit that `reason` names was met. Nothing was stored.",
+                cause: "The limit that `reason` names was met. Nothing was stored. `auth_failures`: too many wrong keys, tokens or signatures came from this address; right ones are taken at any time.",
                 cure: "Send it again after the time in `Retry-After`.",
                 retryable: true,
             },

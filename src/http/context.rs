@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -39,6 +39,11 @@ impl RequestContext {
             client: peer.map(|peer| client(peer.0.ip(), headers, trusted)),
             fresh,
         }
+    }
+
+    /// Whose request it is, when it came through the front and over a connection.
+    pub(super) fn client_of(extensions: &Extensions) -> Option<IpAddr> {
+        extensions.get::<Self>()?.client
     }
 
     /// The caller's trace, or a new one: 32 hex digits.

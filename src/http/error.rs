@@ -288,7 +288,15 @@ impl From<ReportError> for ApiError {
 impl From<AccessError> for ApiError {
     fn from(error: AccessError) -> Self {
         match error {
-            AccessError::Refused => Self::new(Code::Unauthenticated, AccessError::Refused.to_string()),
+            AccessError::Refused => Self::new(Code::Unauthenticated, error.to_string()),
+            AccessError::TooOften { wait } => {
+                let seconds = limits::whole_seconds(wait).max(1);
+                let detail = format!("{error}: try again in {seconds} s; a right one is taken at any time");
+                let mut error = Self::new(Code::RateLimited, detail);
+                error.0.reason = Some("auth_failures");
+                error.with_retry_after(u32::try_from(seconds).unwrap_or(u32::MAX))
+            }
+            AccessError::NoRoom => Self::new(Code::Overloaded, error.to_string()),
             AccessError::Store(error) => error.into(),
         }
     }

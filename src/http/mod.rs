@@ -15,8 +15,10 @@ mod limits;
 pub mod openapi;
 mod page;
 pub mod problems;
+mod security;
 pub mod server;
 pub mod shed;
+mod signed;
 pub mod state;
 
 use axum::Router;
@@ -31,6 +33,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use api::{accounts, batches, messages, users};
 use error::{ApiError, Code};
+use extract::caller;
 use front::Front;
 use shed::Shed;
 pub use state::HttpState;
@@ -44,7 +47,7 @@ pub fn router(state: HttpState) -> Router {
         operation = operation.route("/metrics", get(health::metrics));
     }
     let router = Router::new()
-        .merge(api().layer(ServiceBuilder::new().layer(no_store()).layer(shed)))
+        .merge(api(&state).layer(ServiceBuilder::new().layer(no_store()).layer(shed)))
         .merge(operation.layer(no_store()))
         .merge(pages())
         .route("/wechat", wechat(&state))
@@ -59,7 +62,8 @@ pub fn metrics_router(state: HttpState) -> Router {
     behind(front, router.layer(no_store())).with_state(state)
 }
 
-fn api() -> Router<HttpState> {
+/// What callers may do. Everything in here asks who they are.
+fn api(state: &HttpState) -> Router<HttpState> {
     Router::new()
         .route("/send-template", post(messages::send))
         .route("/send-template/batch", post(batches::send))
@@ -70,6 +74,7 @@ fn api() -> Router<HttpState> {
         .route("/v1/messages/{id}/resolve", post(messages::resolve))
         .route("/v1/accounts/{account}/token", get(accounts::token))
         .route("/v1/accounts/{account}/users/{openid}", get(users::look_up).put(users::bind))
+        .route_layer(from_fn_with_state(state.clone(), signed::prove))
 }
 
 fn wechat(state: &HttpState) -> MethodRouter<HttpState> {
@@ -99,7 +104,7 @@ fn behind<S: Clone + Send + Sync + 'static>(front: Front, router: Router<S>) -> 
     let layers = ServiceBuilder::new()
         .layer(front)
         // Whoever prints headers sees `Sensitive` in their place.
-        .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION, COOKIE]))
+        .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION, COOKIE, caller::X_WXGATE_SIGNATURE]))
         // Callers' texts come back in answers: no browser shall guess a page in them.
         .layer(SetResponseHeaderLayer::if_not_present(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
         .layer(CatchPanicLayer::custom(front::after_panic));

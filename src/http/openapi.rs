@@ -1,12 +1,12 @@
 //! The OpenAPI 3.1 document, put together from the handlers and their wire types.
 
 use utoipa::openapi::path::{Operation, PathItem};
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::api::{accounts, batches, messages, send_request, users, views};
 use super::error::{Code, Problem, Upstream};
+use super::security::Schemes;
 use super::{health, problems};
 
 #[derive(OpenApi)]
@@ -31,30 +31,18 @@ use super::{health, problems};
         (name = "users", description = "Openids that were seen, and their business user ids."),
         (name = "operation", description = "Health, figures, error codes."),
     ),
-    modifiers(&Key, &Refusals),
+    modifiers(&Schemes, &Refusals),
 )]
 struct Document;
-
-/// How callers show who they are.
-struct Key;
-
-impl Modify for Key {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let mut scheme = Http::new(HttpAuthScheme::Bearer);
-        scheme.description =
-            Some("`Authorization: Bearer wxg_<keyid>_<secret>`; `wxgate key create` makes a key.".to_owned());
-        let components = document.components.get_or_insert_default();
-        components.add_security_scheme("key", SecurityScheme::Http(scheme));
-    }
-}
 
 /// What every route of a kind may answer besides what its handler tells.
 struct Refusals;
 
-/// Of every route that asks for a key.
-const OF_CALLERS: [Code; 6] = [
+/// Of every route that asks who calls.
+const OF_CALLERS: [Code; 7] = [
     Code::Unauthenticated,
     Code::Forbidden,
+    Code::RateLimited,
     Code::MethodNotAllowed,
     Code::Internal,
     Code::Overloaded,
@@ -77,7 +65,7 @@ impl Modify for Refusals {
     }
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+pub(super) fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
 }
 
@@ -105,7 +93,15 @@ mod tests {
         let document = serde_json::to_value(openapi()).unwrap();
         assert_eq!(document["openapi"], "3.1.0");
         assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
-        assert_eq!(document["components"]["securitySchemes"]["key"]["scheme"], "bearer");
+        let schemes = &document["components"]["securitySchemes"];
+        assert_eq!((&schemes["key"]["scheme"], &schemes["jwt"]["bearerFormat"]), (&"bearer".into(), &"JWT".into()));
+        assert_eq!(schemes["signed_nonce"]["name"], "X-Wxgate-Nonce");
+        let needs = &document["paths"]["/send-template"]["post"]["security"];
+        let signed = serde_json::json!({
+            "signed_key": ["send"], "signed_timestamp": ["send"], "signed_nonce": ["send"], "signed_signature": ["send"],
+        });
+        assert_eq!(*needs, serde_json::json!([{"key": ["send"]}, {"jwt": ["send"]}, signed]));
+        assert!(document["paths"]["/health"]["get"]["security"].is_null());
         let paths: Vec<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
         for path in ["/send-template", "/v1/messages/{id}", "/v1/accounts/{account}/token", "/ready"] {
             assert!(paths.contains(&path), "{path} in {paths:?}");

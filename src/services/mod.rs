@@ -1,7 +1,7 @@
 //! The stations of a message's road, one file a station.
 //!
 //! The road: [`accept`] → [`dispatch`] (with [`tokens`]) → [`verify`] → [`receive`].
-//! Beside it: [`access`] (keys), [`accounts`], [`batches`], [`users`], [`reports`] (views and changes by hand), [`outcomes`] (who waits
+//! Beside it: [`access`] (keys, tokens and signatures of callers), [`accounts`], [`batches`], [`users`], [`reports`] (views and changes by hand), [`outcomes`] (who waits
 //! for what), [`limits`] (how often), [`verdict`] and [`breaker`] (rules of [`dispatch`]), [`slots`] (how many at once), [`sweep`] (repairs), [`clock_watch`], [`health`].
 
 pub mod accept;

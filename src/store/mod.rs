@@ -1,4 +1,4 @@
-//! Doors to what is kept. SQL is the truth and the queue; Redis shares tokens and limits and may be flushed at any moment.
+//! Doors to what is kept. SQL is the truth and the queue; Redis shares tokens, limits and nonces, and may be flushed at any moment.
 //!
 //! Each trait is one door; its doc comments are the contract that every backend keeps. A verb is whole: it is one
 //! transaction, and when it returns `Ok` its effect is on disk.
@@ -13,6 +13,7 @@ mod history;
 pub mod keys;
 pub mod limits;
 pub mod messages;
+pub mod nonces;
 pub mod open;
 pub mod outbox;
 pub mod postgres;
@@ -35,6 +36,7 @@ pub use counts::{Counts, Space, StateCount};
 pub use keys::Keys;
 pub use limits::SharedLimits;
 pub use messages::Messages;
+pub use nonces::SharedNonces;
 pub use outbox::{Accepted, Outbox};
 pub use queue::{Change, OpenAccount, Queue, Realigned, Rescued, Settled};
 pub use restore::Restore;

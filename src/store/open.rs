@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::redis::{Link, RedisLimits, RedisTokens};
-use super::{Error, SharedLimits, SharedTokens, Stores};
+use super::redis::{Link, RedisLimits, RedisNonces, RedisTokens};
+use super::{Error, SharedLimits, SharedNonces, SharedTokens, Stores};
 use crate::config::store::StoreConfig;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
@@ -58,4 +58,9 @@ pub fn share_tokens(link: &Link, sealer: Sealer) -> Arc<dyn SharedTokens> {
 /// The shared limits, through the same link.
 pub fn share_limits(link: &Link) -> Arc<dyn SharedLimits> {
     Arc::new(RedisLimits::new(link.clone()))
+}
+
+/// The shared nonces; as [`share_tokens`].
+pub fn share_nonces(link: &Link) -> Arc<dyn SharedNonces> {
+    Arc::new(RedisNonces::new(link.clone()))
 }

@@ -52,6 +52,8 @@ struct Families {
     rate_limited: IntCounterVec,
     rate_limit_observed: IntCounterVec,
     limit_fallbacks: IntCounter,
+    auth_failures: IntCounterVec,
+    nonce_fallbacks: IntCounter,
     redis_up: IntGaugeVec,
     redis_errors: IntCounterVec,
     log_lines_dropped: IntCounter,
@@ -154,6 +156,11 @@ impl Metrics {
                 "wxgate_limit_fallbacks_total",
                 "Messages about which this process decided by itself, because the shared limits could not be asked.",
             ),
+            auth_failures: made.counters("wxgate_auth_failures_total", "Wrong keys, tokens and signatures.", &["form"]),
+            nonce_fallbacks: made.counter(
+                "wxgate_nonce_fallbacks_total",
+                "Nonces of signed requests that Redis was not asked for, because it failed.",
+            ),
             redis_up: made.gauges("wxgate_redis_up", "Whether Redis is of use: 1, or 0.", &[]),
             redis_errors: made.counters("wxgate_redis_errors_total", "Requests to Redis that failed.", &["kind"]),
             log_lines_dropped: made
@@ -215,7 +222,17 @@ impl Metrics {
         self.0.receipts.with_label_values(&[account, status]).inc();
     }
 
-    /// `limit`: `client`, `openid`, `identical`.
+    /// `form`: `key`, `jwt`, `signed`.
+    pub fn auth_failure(&self, form: &'static str) {
+        self.0.auth_failures.with_label_values(&[form]).inc();
+    }
+
+    /// A signed request was taken by what this process remembers alone.
+    pub fn nonce_fallback(&self) {
+        self.0.nonce_fallbacks.inc();
+    }
+
+    /// `limit`: `client`, `openid`, `identical`, `auth_failures`.
     pub fn rate_limited(&self, limit: &'static str) {
         self.0.rate_limited.with_label_values(&[limit]).inc();
     }

@@ -55,6 +55,7 @@ impl Timer {
         loop {
             minutes.tick().await;
             self.limits.sweep(self.clock.now());
+            self.access.sweep();
         }
     }
 
@@ -79,6 +80,7 @@ impl Timer {
         report("orphans cannot be taken back", self.sweep.rescue().await);
         report("expired messages cannot be ended", self.sweep.expire().await);
         report("stored keys cannot be read", self.access.refresh().await);
+        report("when keys were used cannot be kept", self.access.keep_uses(false).await);
     }
 
     async fn forget(&self) {

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop at once")]
 
 mod api;
+mod auth;
 mod binary;
 mod callback;
 mod cluster;

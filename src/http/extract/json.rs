@@ -9,7 +9,7 @@ use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::http::body::{self, BodyError, BodyLimits};
+use crate::http::body::{self, BodyLimits};
 use crate::http::error::{ApiError, Code};
 use crate::services::accept::FieldError;
 
@@ -52,21 +52,10 @@ where
         check_content_type(request.headers())?;
         check_content_encoding(request.headers())?;
         let limits = BodyLimits::from_ref(state);
-        let bytes = body::read(request.into_body(), &limits).await.map_err(|error| refuse_body(error, &limits))?;
+        let bytes = body::read(request.into_body(), &limits).await.map_err(|error| error.refuse(&limits))?;
         let json = read(&bytes)?;
         let hash = json.canonical_hash();
         Ok(Self { value: T::from_json(json)?, hash })
-    }
-}
-
-fn refuse_body(error: BodyError, limits: &BodyLimits) -> ApiError {
-    match error {
-        BodyError::TooLarge => {
-            ApiError::new(Code::PayloadTooLarge, format!("the body may have {} bytes", limits.bytes))
-        }
-        BodyError::TimedOut => ApiError::new(Code::RequestTimeout, "the body did not arrive in time"),
-        BodyError::Broken => ApiError::new(Code::MalformedRequest, "the body broke off"),
-        BodyError::Stopping => ApiError::new(Code::ShuttingDown, "the gateway stops, and the body had not arrived"),
     }
 }
 

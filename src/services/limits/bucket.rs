@@ -15,10 +15,10 @@ use crate::domain::limit::Rate;
 use crate::store::limits::BucketStanding;
 
 /// One of many things that are limited: a hash of its parts.
-pub(super) type Key = u64;
+pub(in crate::services) type Key = u64;
 
-pub(super) struct Bucket {
-    pub(super) rate: Rate,
+pub(in crate::services) struct Bucket {
+    pub(in crate::services) rate: Rate,
     cells: DashMapStateStore<Key>,
     pace: u64,
     /// How far the pace may be run ahead of.
@@ -26,14 +26,14 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    pub(super) fn new(rate: Rate) -> Self {
+    pub(in crate::services) fn new(rate: Rate) -> Self {
         let pace = nanos(rate.pace());
         let tolerance = pace.saturating_mul(u64::from(rate.burst.get() - 1));
         Self { rate, cells: DashMapStateStore::default(), pace, tolerance }
     }
 
     /// Takes one now; `Err`, and nothing taken, when it is too early.
-    pub(super) fn take(&self, key: Key, now: Timestamp) -> Result<BucketStanding, BucketStanding> {
+    pub(in crate::services) fn take(&self, key: Key, now: Timestamp) -> Result<BucketStanding, BucketStanding> {
         let at = nanos_of(now);
         self.cells.measure_and_replace(&key, |full_at| {
             let full_at = full_at.map_or(at, u64::from).max(at);
@@ -46,7 +46,7 @@ impl Bucket {
     }
 
     /// Undoes a `take`.
-    pub(super) fn give_back(&self, key: Key) {
+    pub(in crate::services) fn give_back(&self, key: Key) {
         let undone: Result<(), std::convert::Infallible> = self.cells.measure_and_replace(&key, |full_at| {
             Ok(((), Nanos::from(full_at.map_or(0, u64::from).saturating_sub(self.pace))))
         });
@@ -54,7 +54,7 @@ impl Bucket {
     }
 
     /// Takes one at the earliest time from `now` on; `wait` tells how long that is away.
-    pub(super) fn reserve(&self, key: Key, now: Timestamp) -> BucketStanding {
+    pub(in crate::services) fn reserve(&self, key: Key, now: Timestamp) -> BucketStanding {
         let at = nanos_of(now);
         let reserved: Result<BucketStanding, std::convert::Infallible> =
             self.cells.measure_and_replace(&key, |full_at| {
@@ -68,7 +68,7 @@ impl Bucket {
     }
 
     /// As it stands; nothing is taken.
-    pub(super) fn look(&self, key: Key, now: Timestamp) -> BucketStanding {
+    pub(in crate::services) fn look(&self, key: Key, now: Timestamp) -> BucketStanding {
         let at = nanos_of(now);
         let seen: Result<(), BucketStanding> = self
             .cells
@@ -77,17 +77,16 @@ impl Bucket {
     }
 
     /// Forgets the keys whose buckets are full again.
-    pub(super) fn sweep(&self, now: Timestamp) {
+    pub(in crate::services) fn sweep(&self, now: Timestamp) {
         self.cells.retain_recent(Nanos::from(nanos_of(now)));
         self.cells.shrink_to_fit();
     }
 
-    pub(super) fn clear(&self) {
+    pub(in crate::services) fn clear(&self) {
         self.cells.retain_recent(Nanos::from(u64::MAX));
     }
 
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::services) fn len(&self) -> usize {
         self.cells.len()
     }
 

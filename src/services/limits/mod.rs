@@ -4,7 +4,7 @@
 //! With Redis the nodes share the buckets. What is taken there is taken here too, so that a node that loses sight of Redis
 //! goes on from where it stood.
 
-mod bucket;
+pub(super) mod bucket;
 mod local;
 #[cfg(test)]
 mod tests;

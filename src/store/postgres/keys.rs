@@ -6,33 +6,39 @@ use tokio_postgres::Row;
 use super::Postgres;
 use super::command::{Command, Unit};
 use super::fault::unavailable;
+use super::lock_key::LockKey;
 use super::row::Fields;
 use super::sql::Sql;
 use crate::domain::caller::{Key, Scope};
 use crate::domain::clock::Timestamp;
-use crate::store::{Error, Keys};
+use crate::domain::seal::Sealer;
+use crate::store::{Error, Keys, keys};
 
-const SELECT: &str =
-    "SELECT id, client, secret_sha256, scopes, accounts, templates, created_at, expires_at, revoked_at FROM keys";
+const SELECT: &str = "SELECT id, client, secret_sha256, scopes, accounts, templates, created_at, expires_at, revoked_at, \
+     sealed_secret, last_used_at FROM keys";
 
 #[async_trait]
 impl Keys for Postgres {
     async fn add(&self, key: Key) -> Result<(), Error> {
-        self.writer.run(Add(key)).await
+        self.writer.run(Add { key, sealer: self.sealer.clone() }).await
     }
 
     async fn list(&self) -> Result<Vec<Key>, Error> {
         let rows = self.readers.quick().await?.rows(&format!("{SELECT} ORDER BY created_at, id"), &[]).await?;
-        rows.iter().map(read).collect()
+        rows.iter().map(|row| read(row, &self.sealer)).collect()
     }
 
     async fn look_up(&self, id: &str) -> Result<Option<Key>, Error> {
         let found = self.readers.quick().await?.row(&format!("{SELECT} WHERE id = $1"), &[&id]).await?;
-        found.as_ref().map(read).transpose()
+        found.as_ref().map(|row| read(row, &self.sealer)).transpose()
     }
 
     async fn revoke(&self, id: &str, now: Timestamp) -> Result<bool, Error> {
         self.writer.run(Revoke { id: id.to_owned(), now }).await
+    }
+
+    async fn touch(&self, used: Vec<(String, Timestamp)>) -> Result<(), Error> {
+        self.writer.run(Touch { used }).await
     }
 
     async fn version(&self) -> Result<i64, Error> {
@@ -43,18 +49,22 @@ impl Keys for Postgres {
     }
 }
 
-struct Add(Key);
+struct Add {
+    key: Key,
+    sealer: Sealer,
+}
 
 #[async_trait]
 impl Command for Add {
     type Answer = ();
 
     async fn run(&self, unit: &Unit<'_>) -> Result<(), Error> {
-        let Self(key) = self;
+        let Self { key, sealer } = self;
         let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
         let insert = "INSERT INTO keys
-                (id, client, secret_sha256, scopes, accounts, templates, created_at, expires_at, revoked_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+                (id, client, secret_sha256, scopes, accounts, templates, created_at, expires_at, revoked_at,
+                sealed_secret, last_used_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
         unit.execute(
             insert,
             &[
@@ -67,6 +77,8 @@ impl Command for Add {
                 &key.created_at,
                 &key.expires_at,
                 &key.revoked_at,
+                &keys::seal(sealer, key)?,
+                &key.last_used_at,
             ],
         )
         .await?;
@@ -84,12 +96,34 @@ impl Command for Revoke {
     type Answer = bool;
 
     async fn run(&self, unit: &Unit<'_>) -> Result<bool, Error> {
-        let update = "UPDATE keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
+        let update = "UPDATE keys SET revoked_at = $2, sealed_secret = NULL WHERE id = $1 AND revoked_at IS NULL";
         let revoked = unit.execute(update, &[&self.id, &self.now]).await? == 1;
         if revoked {
             changed(unit).await?;
         }
         Ok(revoked)
+    }
+}
+
+struct Touch {
+    used: Vec<(String, Timestamp)>,
+}
+
+#[async_trait]
+impl Command for Touch {
+    type Answer = ();
+
+    /// Two nodes that touch the same rows in another order would wait for each other.
+    fn keys(&self) -> Vec<LockKey> {
+        vec![LockKey::key_uses()]
+    }
+
+    async fn run(&self, unit: &Unit<'_>) -> Result<(), Error> {
+        let (ids, times): (Vec<&str>, Vec<Timestamp>) = self.used.iter().map(|(id, at)| (id.as_str(), *at)).unzip();
+        let update = "UPDATE keys SET last_used_at = greatest(last_used_at, used.at)
+             FROM unnest($1::text[], $2::bigint[]) AS used (id, at) WHERE keys.id = used.id";
+        unit.execute(update, &[&ids, &times]).await?;
+        Ok(())
     }
 }
 
@@ -99,10 +133,12 @@ async fn changed(unit: &Unit<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn read(row: &Row) -> Result<Key, Error> {
+fn read(row: &Row, sealer: &Sealer) -> Result<Key, Error> {
     let fields = Fields::new(row, "keys", "id");
+    let id: String = fields.get("id")?;
     Ok(Key {
-        id: fields.get("id")?,
+        signing: keys::open(sealer, &id, fields.get("sealed_secret")?),
+        id,
         client: fields.get("client")?,
         secret_sha256: fields.get("secret_sha256")?,
         scopes: fields.parsed("scopes", |text| text.split_whitespace().map(Scope::parse).collect())?,
@@ -111,6 +147,7 @@ fn read(row: &Row) -> Result<Key, Error> {
         created_at: fields.get("created_at")?,
         expires_at: fields.get("expires_at")?,
         revoked_at: fields.get("revoked_at")?,
+        last_used_at: fields.get("last_used_at")?,
     })
 }
 

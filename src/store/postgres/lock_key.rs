@@ -48,6 +48,11 @@ impl LockKey {
         Self::of(&["node", boot])
     }
 
+    /// When keys were used last.
+    pub(super) fn key_uses() -> Self {
+        Self::of(&["key_uses"])
+    }
+
     pub(super) fn migration() -> Self {
         Self::of(&["migration"])
     }

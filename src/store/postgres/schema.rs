@@ -11,6 +11,7 @@ use crate::store::Error;
 const STEPS: &[&str] = &[
     include_str!("../../../migrations/postgres/0001_first.sql"),
     include_str!("../../../migrations/postgres/0002_batches.sql"),
+    include_str!("../../../migrations/postgres/0003_signing_keys.sql"),
 ];
 
 /// The oldest server that knows all that we say, as `server_version_num`.

@@ -9,24 +9,27 @@ use super::row::Fields;
 use super::writer::Unit;
 use crate::domain::caller::{Key, Scope};
 use crate::domain::clock::Timestamp;
-use crate::store::{Error, Keys};
+use crate::domain::seal::Sealer;
+use crate::store::{Error, Keys, keys};
 
-const SELECT: &str =
-    "SELECT id, client, secret_sha256, scopes, accounts, templates, created_at, expires_at, revoked_at FROM keys";
+const SELECT: &str = "SELECT id, client, secret_sha256, scopes, accounts, templates, created_at, expires_at, revoked_at, \
+     sealed_secret, last_used_at FROM keys";
 
 #[async_trait]
 impl Keys for Sqlite {
     async fn add(&self, key: Key) -> Result<(), Error> {
-        self.writer.run(move |unit| add(unit, &key)).await
+        let sealer = self.sealer.clone();
+        self.writer.run(move |unit| add(unit, &sealer, &key)).await
     }
 
     async fn list(&self) -> Result<Vec<Key>, Error> {
-        self.readers.read(list).await
+        let sealer = self.sealer.clone();
+        self.readers.read(move |conn| list(conn, &sealer)).await
     }
 
     async fn look_up(&self, id: &str) -> Result<Option<Key>, Error> {
-        let id = id.to_owned();
-        self.readers.read(move |conn| look_up(conn, &id)).await
+        let (id, sealer) = (id.to_owned(), self.sealer.clone());
+        self.readers.read(move |conn| look_up(conn, &sealer, &id)).await
     }
 
     async fn revoke(&self, id: &str, now: Timestamp) -> Result<bool, Error> {
@@ -34,17 +37,23 @@ impl Keys for Sqlite {
         self.writer.run(move |unit| revoke(unit, &id, now)).await
     }
 
+    async fn touch(&self, used: Vec<(String, Timestamp)>) -> Result<(), Error> {
+        self.writer.run(move |unit| touch(unit, &used)).await
+    }
+
     async fn version(&self) -> Result<i64, Error> {
         self.readers.read(version).await
     }
 }
 
-fn add(unit: &Unit<'_>, key: &Key) -> Result<(), Error> {
+fn add(unit: &Unit<'_>, sealer: &Sealer, key: &Key) -> Result<(), Error> {
+    let sealed = keys::seal(sealer, key)?;
     let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
     unit.tx
         .prepare_cached(
-            "INSERT INTO keys (id, client, secret_sha256, scopes, accounts, templates, created_at, expires_at, revoked_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO keys (id, client, secret_sha256, scopes, accounts, templates, created_at, expires_at, revoked_at,
+                sealed_secret, last_used_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             key.id,
@@ -56,6 +65,8 @@ fn add(unit: &Unit<'_>, key: &Key) -> Result<(), Error> {
             key.created_at,
             key.expires_at,
             key.revoked_at,
+            sealed,
+            key.last_used_at,
         ])?;
     changed(unit)
 }
@@ -63,12 +74,21 @@ fn add(unit: &Unit<'_>, key: &Key) -> Result<(), Error> {
 fn revoke(unit: &Unit<'_>, id: &str, now: Timestamp) -> Result<bool, Error> {
     let revoked = unit
         .tx
-        .prepare_cached("UPDATE keys SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL")?
+        .prepare_cached("UPDATE keys SET revoked_at = ?2, sealed_secret = NULL WHERE id = ?1 AND revoked_at IS NULL")?
         .execute(params![id, now])?;
     if revoked == 1 {
         changed(unit)?;
     }
     Ok(revoked == 1)
+}
+
+fn touch(unit: &Unit<'_>, used: &[(String, Timestamp)]) -> Result<(), Error> {
+    let mut update =
+        unit.tx.prepare_cached("UPDATE keys SET last_used_at = max(coalesce(last_used_at, ?2), ?2) WHERE id = ?1")?;
+    for (id, at) in used {
+        update.execute(params![id, at])?;
+    }
+    Ok(())
 }
 
 /// Pollers see it, in every process. (`PRAGMA data_version` would also grow with every message.)
@@ -82,26 +102,28 @@ fn version(conn: &Connection) -> Result<i64, Error> {
     Ok(select.query_row([], |row| row.get(0))?)
 }
 
-fn list(conn: &Connection) -> Result<Vec<Key>, Error> {
+fn list(conn: &Connection, sealer: &Sealer) -> Result<Vec<Key>, Error> {
     let mut select = conn.prepare_cached(&format!("{SELECT} ORDER BY created_at, id"))?;
     let mut rows = select.query([])?;
     let mut keys = Vec::new();
     while let Some(row) = rows.next()? {
-        keys.push(read(row)?);
+        keys.push(read(row, sealer)?);
     }
     Ok(keys)
 }
 
-fn look_up(conn: &Connection, id: &str) -> Result<Option<Key>, Error> {
+fn look_up(conn: &Connection, sealer: &Sealer, id: &str) -> Result<Option<Key>, Error> {
     let mut select = conn.prepare_cached(&format!("{SELECT} WHERE id = ?1"))?;
     let mut rows = select.query([id])?;
-    rows.next()?.map(read).transpose()
+    rows.next()?.map(|row| read(row, sealer)).transpose()
 }
 
-fn read(row: &Row<'_>) -> Result<Key, Error> {
+fn read(row: &Row<'_>, sealer: &Sealer) -> Result<Key, Error> {
     let fields = Fields::new(row, "keys", "id");
+    let id: String = fields.get("id")?;
     Ok(Key {
-        id: fields.get("id")?,
+        signing: keys::open(sealer, &id, fields.get("sealed_secret")?),
+        id,
         client: fields.get("client")?,
         secret_sha256: fields.get("secret_sha256")?,
         scopes: fields.parsed("scopes", |text| text.split_whitespace().map(Scope::parse).collect())?,
@@ -110,6 +132,7 @@ fn read(row: &Row<'_>) -> Result<Key, Error> {
         created_at: fields.get("created_at")?,
         expires_at: fields.get("expires_at")?,
         revoked_at: fields.get("revoked_at")?,
+        last_used_at: fields.get("last_used_at")?,
     })
 }
 

@@ -9,6 +9,7 @@ use crate::store::Error;
 const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/sqlite/0001_first.sql")),
     M::up(include_str!("../../../migrations/sqlite/0002_batches.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0003_signing_keys.sql")),
 ];
 
 /// The version that this program writes.

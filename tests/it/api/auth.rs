@@ -45,6 +45,8 @@ async fn nobody_gets_in_without_a_good_key() {
         "Bearer ключ".to_owned(),
         format!("Bearer {}\u{0}", app.key),
     ] {
+        // Not so fast that the address is told to wait.
+        app.advance(Duration::from_secs(3)).await;
         let mut wire = Wire::connect(&app).await;
         let body = order_notice("oNOBODY").to_string();
         let head = format!("POST /send-template HTTP/1.1\r\nhost: x\r\nauthorization: {authorization}\r\n{JSON}");
@@ -77,6 +79,7 @@ async fn a_key_ends_when_it_expires_and_at_the_tick_after_it_was_revoked() {
         accounts: None,
         templates: None,
         expires_at: Some(app.clock.now().plus(Duration::from_secs(60))),
+        signing: false,
     };
     let (_, expiring) = app.app.access().create(request.clone()).await.unwrap();
     let (revoked, text) = app.app.access().create(KeyRequest { expires_at: None, ..request }).await.unwrap();

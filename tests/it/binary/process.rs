@@ -159,6 +159,11 @@ impl Program {
         self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.key)
     }
 
+    /// Without a key.
+    pub(crate) fn anonymous(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url))
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

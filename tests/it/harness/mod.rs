@@ -6,6 +6,7 @@ mod caller;
 mod logs;
 mod redis;
 mod road;
+pub(crate) mod sign;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use wxgate::worker::Step;
 pub(crate) const CALLBACK_TOKEN: &str = "demotoken";
 pub(crate) const AES_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
 /// What tests run with that say nothing about limits: one person gets more than a person should.
-const UNLIMITED: &str = "\n[limits]\nopenid.rate = 0\nidentical.rate = 0\n";
+pub(crate) const UNLIMITED: &str = "\n[limits]\nopenid.rate = 0\nidentical.rate = 0\n";
 /// A Saturday morning in Beijing.
 const START: Timestamp = Timestamp::from_seconds(1_767_400_000);
 
@@ -149,8 +150,27 @@ impl TestApp {
             accounts: accounts.map(owned),
             templates: templates.map(owned),
             expires_at: None,
+            signing: false,
         };
         self.app.access().create(request).await.unwrap().1.expose().to_owned()
+    }
+
+    /// A key as `wxgate key create --signing` makes it.
+    pub(crate) async fn make_signing_key(
+        &self,
+        client: &str,
+        scopes: &[Scope],
+        accounts: Option<&[&str]>,
+    ) -> sign::SigningKey {
+        let request = KeyRequest {
+            client: client.to_owned(),
+            scopes: scopes.to_vec(),
+            accounts: accounts.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
+            templates: None,
+            expires_at: None,
+            signing: true,
+        };
+        sign::SigningKey::of(self.app.access().create(request).await.unwrap().1.expose())
     }
 
     /// Runs what is due until nothing is.

@@ -148,3 +148,11 @@ pub(crate) fn receipt(msgid: &str, touser: &str, status: &str) -> NewCallback {
 pub(crate) fn seen(touser: &str, subscribed: Option<bool>) -> Option<UserSeen> {
     Some(UserSeen { openid: openid(touser), subscribed })
 }
+
+/// The shipped steps of one kind of store, in order.
+pub(crate) fn migrations(kind: &str) -> Vec<String> {
+    let files = std::fs::read_dir(format!("migrations/{kind}")).unwrap().map(|file| file.unwrap().path());
+    let mut files: Vec<std::path::PathBuf> = files.collect();
+    files.sort();
+    files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
+}

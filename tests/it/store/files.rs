@@ -13,7 +13,7 @@ use wxgate::domain::state::{Lane, State};
 use wxgate::store::{Accepted, Error, open};
 
 use super::backend::{Backend, House, sealer};
-use super::build::{HOLD, at, look_up, message, shop};
+use super::build::{HOLD, at, look_up, message, migrations, shop};
 
 fn file_of(house: &House) -> PathBuf {
     let StoreConfig::Sqlite(config) = &house.config else { panic!("{:?}", house.config) };
@@ -81,8 +81,9 @@ async fn a_file_of_a_newer_version_is_refused() {
 async fn migrate_tells_the_versions_and_does_nothing_twice() {
     let folder = tempfile::tempdir().unwrap();
     let config = StoreConfig::Sqlite(SqliteConfig::at(folder.path().join("wxgate.db")));
-    assert_eq!(open::migrate(&config).await.unwrap(), (0, 2));
-    assert_eq!(open::migrate(&config).await.unwrap(), (2, 2));
+    let latest = migrations("sqlite").len();
+    assert_eq!(open::migrate(&config).await.unwrap(), (0, latest));
+    assert_eq!(open::migrate(&config).await.unwrap(), (latest, latest));
     open_again(&config).await.unwrap();
 }
 
@@ -146,21 +147,21 @@ async fn a_poisonous_command_in_a_full_batch_hurts_only_its_caller() {
     assert_eq!((house.stores.counts.accepted(), house.stores.counts.unaccounted()), (58, 0));
 }
 
-/// Each shipped schema with rows as its program wrote them: `samples/<number>.sql`.
+/// Each shipped schema with rows as its program wrote them: `samples/<number>.sql`, those that came with it.
 #[tokio::test]
 async fn rows_of_every_shipped_version_are_read_after_the_migrations() {
-    let first = include_str!("../../../migrations/sqlite/0001_first.sql");
-    let second = include_str!("../../../migrations/sqlite/0002_batches.sql");
-    let steps = [
-        (first.to_owned(), include_str!("samples/0001.sql").to_owned()),
-        (first.to_owned() + second, [include_str!("samples/0001.sql"), include_str!("samples/0002.sql")].join(";")),
-    ];
-    for (number, (schema, rows)) in steps.into_iter().enumerate() {
+    let steps = migrations("sqlite");
+    for number in 1..=steps.len() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wxgate.db");
-        let version = format!("PRAGMA user_version = {}", number + 1);
         let old = Connection::open(&path).unwrap();
-        old.execute_batch(&[schema, rows, version].join(";")).unwrap();
+        for (step, version) in steps[..number].iter().zip(1..) {
+            let sample = format!("tests/it/store/samples/{version:04}.sql");
+            let rows = std::fs::read_to_string(&sample).unwrap_or_else(|error| panic!("{sample}: {error}"));
+            old.execute_batch(step).unwrap();
+            old.execute_batch(&rows).unwrap();
+        }
+        old.execute_batch(&format!("PRAGMA user_version = {number}")).unwrap();
         drop(old);
 
         let config = StoreConfig::Sqlite(SqliteConfig::at(path));

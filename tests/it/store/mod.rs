@@ -12,6 +12,7 @@ mod lanes;
 mod late;
 mod laws;
 mod messages;
+mod nonces;
 mod outbox;
 mod poison;
 mod postgres;

@@ -9,14 +9,15 @@ use wxgate::domain::state::{Lane, State};
 use wxgate::store::open;
 
 use super::super::backend::{Database, sealer};
-use super::super::build::{HOLD, at, shop};
+use super::super::build::{HOLD, at, migrations, shop};
 
 #[tokio::test]
 async fn migrate_tells_the_versions_and_does_nothing_twice() {
     let database = Database::create().await;
     let config = StoreConfig::Postgres(database.config());
-    assert_eq!(open::migrate(&config).await.unwrap(), (0, 2));
-    assert_eq!(open::migrate(&config).await.unwrap(), (2, 2));
+    let latest = migrations("postgres").len();
+    assert_eq!(open::migrate(&config).await.unwrap(), (0, latest));
+    assert_eq!(open::migrate(&config).await.unwrap(), (latest, latest));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -30,7 +31,9 @@ async fn nodes_that_start_together_migrate_once() {
     for opened in join_all(opens).await {
         opened.unwrap().unwrap().close().await;
     }
-    assert_eq!(database.column::<i64>("SELECT version FROM schema_version").await, [1, 2]);
+    let latest = i64::try_from(migrations("postgres").len()).unwrap();
+    let versions = database.column::<i64>("SELECT version FROM schema_version").await;
+    assert_eq!(versions, (1..=latest).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -81,8 +84,9 @@ async fn both_kinds_of_store_have_the_same_columns() {
         )
         .await;
     let sqlite = rusqlite::Connection::open_in_memory().unwrap();
-    sqlite.execute_batch(include_str!("../../../../migrations/sqlite/0001_first.sql")).unwrap();
-    sqlite.execute_batch(include_str!("../../../../migrations/sqlite/0002_batches.sql")).unwrap();
+    for step in migrations("sqlite") {
+        sqlite.execute_batch(&step).unwrap();
+    }
     let mut select = sqlite
         .prepare("SELECT m.name || '.' || c.name FROM sqlite_schema AS m, pragma_table_info(m.name) AS c WHERE m.type = 'table'")
         .unwrap();
@@ -91,24 +95,23 @@ async fn both_kinds_of_store_have_the_same_columns() {
     assert_eq!(theirs, ours);
 }
 
-/// Each shipped schema with rows as its program wrote them: `samples/postgres/<number>.sql`.
+/// Each shipped schema with rows as its program wrote them: `samples/postgres/<number>.sql`, those that came with it.
 #[tokio::test]
 async fn rows_of_every_shipped_version_are_read_after_the_migrations() {
-    let first = include_str!("../../../../migrations/postgres/0001_first.sql");
-    let second = include_str!("../../../../migrations/postgres/0002_batches.sql");
-    let rows = include_str!("../samples/postgres/0001.sql");
-    let steps = [
-        (first.to_owned(), rows.to_owned()),
-        (first.to_owned() + second, [rows, include_str!("../samples/postgres/0002.sql")].join(";")),
-    ];
-    for (number, (schema, rows)) in steps.into_iter().enumerate() {
+    let steps = migrations("postgres");
+    for number in 1..=steps.len() {
         let database = Database::create().await;
+        for (step, version) in steps[..number].iter().zip(1..) {
+            let sample = format!("tests/it/store/samples/postgres/{version:04}.sql");
+            let rows = std::fs::read_to_string(&sample).unwrap_or_else(|error| panic!("{sample}: {error}"));
+            database.execute(step).await;
+            database.execute(&rows).await;
+        }
         let version = format!(
             "CREATE TABLE schema_version (version BIGINT NOT NULL PRIMARY KEY, migrated_at TIMESTAMPTZ NOT NULL DEFAULT now());
-             INSERT INTO schema_version (version) VALUES ({})",
-            number + 1
+             INSERT INTO schema_version (version) VALUES ({number})"
         );
-        database.execute(&[schema, rows, version].join(";")).await;
+        database.execute(&version).await;
 
         let config = StoreConfig::Postgres(database.config());
         let stores = open::open(&config, BootId::generate(at(0)), sealer()).await.unwrap();

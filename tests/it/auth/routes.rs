@@ -1,0 +1,198 @@
+//! Every route that asks for a caller, by every form of credential. The list is the OpenAPI document's, and the document has
+//! every route: a new one comes in here by itself.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use wxgate::domain::caller::Scope;
+use wxgate::domain::clock::Clock;
+
+use super::forms::{Credential, ask, jwt_config, over, with_rights, with_wrong_secrets};
+use crate::harness::{Setup, TestApp, order_notice};
+
+const OTHER: &str = "\n[accounts.other]\napp_id = \"wx00000000000other\"\napp_secret = \"other-secret\"\n";
+/// Routes that are not in the document: pages, and what WeChat calls.
+const UNDOCUMENTED: [&str; 5] = ["/", "/docs", "/openapi.json", "/wechat", "/wechat/{account}"];
+
+/// One operation of the API, about things of the account `shop`.
+struct Operation {
+    id: String,
+    method: Method,
+    target: String,
+    scope: Scope,
+    body: String,
+}
+
+struct House {
+    app: TestApp,
+    operations: Vec<Operation>,
+}
+
+impl House {
+    /// With a scheduled message, a batch and a user of `shop`.
+    async fn open() -> Self {
+        let config = format!("{OTHER}{}", jwt_config());
+        let app = TestApp::start_with(Setup { config, ..Setup::default() }).await;
+        let sent = app.post("/send-template").json(&notice(&app)).send().await;
+        let batch = app.post("/send-template/batch").json(&batch(&app)).send().await;
+        assert_eq!(batch.status, 202, "{}", batch.text);
+        let ids = Ids { message: sent.field("message_id"), batch: batch.field("batch_id") };
+        let bound = app.request(Method::PUT, "/v1/accounts/shop/users/oSHOP").json(&json!({"user_id": "u7"}));
+        assert_eq!((sent.status, bound.send().await.status), (202, 200));
+        let document = app.anonymous(Method::GET, "/openapi.json").send().await.json();
+        let operations = operations(&app, &document, &ids);
+        Self { app, operations }
+    }
+
+    /// Not so fast that the address is told to wait.
+    async fn ask(&self, credential: &Credential, operation: &Operation) -> crate::harness::Reply {
+        self.app.advance(Duration::from_secs(3)).await;
+        ask(&self.app, credential, operation.method.clone(), &operation.target, &operation.body).await
+    }
+}
+
+/// A send that waits for an hour.
+fn notice(app: &TestApp) -> Value {
+    let mut notice = order_notice("oSHOP");
+    notice["account"] = json!("shop");
+    notice["send_at"] = json!(app.clock.now().plus(Duration::from_secs(3600)).to_string());
+    notice["async"] = json!(true);
+    notice
+}
+
+fn batch(app: &TestApp) -> Value {
+    let mut batch = notice(app);
+    batch.as_object_mut().unwrap().retain(|name, _| !["touser", "async"].contains(&name.as_str()));
+    batch["messages"] = json!([{"touser": "oSHOP1"}, {"touser": "oSHOP2"}]);
+    batch
+}
+
+struct Ids {
+    message: String,
+    batch: String,
+}
+
+fn operations(app: &TestApp, document: &Value, ids: &Ids) -> Vec<Operation> {
+    let mut operations = Vec::new();
+    for (path, verbs) in document["paths"].as_object().unwrap() {
+        for (verb, operation) in verbs.as_object().unwrap() {
+            let Some(needs) = operation["security"].as_array() else { continue };
+            let id = operation["operationId"].as_str().unwrap().to_owned();
+            let scopes = needs.iter().flat_map(|need| need.as_object().unwrap().values());
+            let scopes: BTreeSet<&str> =
+                scopes.flat_map(|names| names.as_array().unwrap()).filter_map(Value::as_str).collect();
+            assert_eq!(scopes.len(), 1, "{id} has one scope, whatever the form");
+            let scope = Scope::parse(scopes.first().unwrap()).unwrap();
+            let id_of = if path.starts_with("/v1/batches") { &ids.batch } else { &ids.message };
+            let target = path.replace("{id}", id_of).replace("{account}", "shop").replace("{openid}", "oSHOP");
+            assert!(
+                !target.contains('{'),
+                "{path} has a part that this test does not know: add a thing of `shop` for it"
+            );
+            let body = body_of(app, &id, operation["requestBody"].is_object());
+            let method = Method::from_bytes(verb.to_uppercase().as_bytes()).unwrap();
+            operations.push(Operation { id, method, target, scope, body });
+        }
+    }
+    operations
+}
+
+fn body_of(app: &TestApp, id: &str, has_one: bool) -> String {
+    match id {
+        "send_template" => notice(app).to_string(),
+        "send_batch" => batch(app).to_string(),
+        "resolve_message" => json!({"state": "sent"}).to_string(),
+        "bind_user" => json!({"user_id": "u8"}).to_string(),
+        _ if has_one => panic!("{id} takes a body that this test does not know: add a right one here"),
+        _ => String::new(),
+    }
+}
+
+/// What a caller of another account gets for things of `shop`: 404, but where no thing is named.
+fn foreign(id: &str) -> (u16, &'static str) {
+    match id {
+        "send_template" => (422, "unknown_account"),
+        "send_batch" => (422, "invalid_message"),
+        "list_messages" => (200, ""),
+        _ => (404, "not_found"),
+    }
+}
+
+#[test]
+fn every_route_of_the_code_is_in_the_document() {
+    let mut routes = BTreeSet::new();
+    let mut folders = vec![Path::new("src/http").to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let source = std::fs::read_to_string(&path).unwrap();
+            let code = source.split("#[cfg(test)]").next().unwrap();
+            let found = code.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next());
+            routes.extend(found.map(str::to_owned));
+        }
+    }
+    assert!(routes.len() > 12, "{routes:?}");
+    let document = serde_json::to_value(wxgate::http::openapi::openapi()).unwrap();
+    for route in routes.iter().filter(|route| !UNDOCUMENTED.contains(&route.as_str())) {
+        assert!(document["paths"][route].is_object(), "{route} is not in the OpenAPI document");
+    }
+}
+
+#[tokio::test]
+async fn without_a_right_credential_no_route_opens() {
+    let house = House::open().await;
+    let mut wrong = vec![Credential::Nothing];
+    wrong.extend(with_wrong_secrets(&house.app).await);
+    wrong.extend(over(&house.app).await);
+    assert_eq!(wrong.len(), 9);
+    for operation in &house.operations {
+        for credential in &wrong {
+            let reply = house.ask(credential, operation).await;
+            reply.is_problem(401, "unauthenticated");
+            assert_eq!(reply.header("www-authenticate"), Some("Bearer"), "{} {credential:?}", operation.id);
+        }
+    }
+    assert!(house.operations.len() >= 9, "{}", house.operations.len());
+    assert_eq!(house.app.sandbox.message_count(), 0);
+}
+
+#[tokio::test]
+async fn without_the_scope_a_route_is_forbidden() {
+    let house = House::open().await;
+    for operation in &house.operations {
+        let others: Vec<Scope> =
+            Scope::ALL.into_iter().filter(|scope| ![operation.scope, Scope::Admin].contains(scope)).collect();
+        for credential in with_rights(&house.app, &others, None).await {
+            house.ask(&credential, operation).await.is_problem(403, "forbidden");
+        }
+        for credential in with_rights(&house.app, &[operation.scope], None).await {
+            let reply = house.ask(&credential, operation).await;
+            assert!(![401, 403, 404].contains(&reply.status), "{}: {}", operation.id, reply.text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn things_of_a_foreign_account_are_not_there() {
+    let house = House::open().await;
+    let before = house.app.get("/v1/messages").send().await.json()["data"].clone();
+    for operation in &house.operations {
+        for credential in with_rights(&house.app, &Scope::ALL, Some(&["other"])).await {
+            let reply = house.ask(&credential, operation).await;
+            match foreign(&operation.id) {
+                (200, _) => assert_eq!((reply.status, &reply.json()["data"]), (200, &json!([])), "{}", operation.id),
+                (status, code) => drop(reply.is_problem(status, code)),
+            }
+        }
+    }
+    assert_eq!(house.app.get("/v1/messages").send().await.json()["data"], before, "nothing was changed");
+    let user = house.app.get("/v1/accounts/shop/users/oSHOP").send().await;
+    assert_eq!(user.field("user_id"), "u7");
+}
