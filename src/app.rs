@@ -29,6 +29,8 @@ use crate::services::dispatch::{Dispatch, Running};
 use crate::services::health::Health;
 use crate::services::limits::Limits;
 use crate::services::outcomes::Outcomes;
+use crate::services::pace::Paces;
+use crate::services::quota::{QuotaReader, Quotas};
 use crate::services::receive::Receive;
 use crate::services::reports::Reports;
 use crate::services::slots::Slots;
@@ -91,6 +93,10 @@ impl App {
         let tokens = Tokens::new(&accounts, &config.token, &doors);
         let outcomes = Outcomes::default();
         let limits = Limits::new(&config.limits, redis.as_ref().map(store::open::share_limits), metrics.clone());
+        let paces = Paces::new(config.limits.account);
+        let reader = QuotaReader { client: client.clone(), tokens: tokens.clone(), metrics: metrics.clone() };
+        let quotas = Quotas::new(accounts.clone(), reader, stores.parks.clone(), clock.clone());
+        quotas.catch_up().await?;
         let slots = Slots::new(config.queue.concurrency);
         let tasks = TaskTracker::new();
         let running = Running::default();
@@ -105,6 +111,8 @@ impl App {
                 pause: config.queue.breaker_open,
                 full: config.queue.concurrency,
             }),
+            paces: paces.clone(),
+            quotas: quotas.clone(),
             outcomes: outcomes.clone(),
             running: running.clone(),
             rules: RetryRules { backoff: config.queue.backoff, max_attempts: config.queue.max_attempts },
@@ -119,6 +127,7 @@ impl App {
             accounts: accounts.clone(),
             tokens: tokens.clone(),
             limits: limits.clone(),
+            quotas: quotas.clone(),
             turns: Turns::default(),
             dispatch: dispatch.clone(),
             outcomes: outcomes.clone(),
@@ -159,7 +168,14 @@ impl App {
             outcomes: outcomes.clone(),
             slots: slots.clone(),
         };
-        let timer = Timer { tokens: tokens.clone(), sweep, access: access.clone(), limits, clock: clock.clone() };
+        let timer = Timer {
+            tokens: tokens.clone(),
+            sweep,
+            access: access.clone(),
+            limits,
+            quotas: quotas.clone(),
+            clock: clock.clone(),
+        };
         let reports = Reports {
             messages: stores.messages.clone(),
             accept: accept.clone(),
@@ -169,7 +185,8 @@ impl App {
         let batches = Batches { batches: stores.batches.clone(), accept: accept.clone(), clock: clock.clone() };
         let receive = Receive { inbox: stores.inbox.clone(), outcomes, clock: clock.clone(), metrics: metrics.clone() };
         let verify = Verify { accounts: accounts.clone(), clock: clock.clone(), freshness: config.callback.freshness };
-        let health = Health::new(stores.counts.clone(), redis, tokens.clone(), accounts.clone(), clock.clone());
+        let health =
+            Health::new(stores.counts.clone(), redis, tokens.clone(), (quotas, paces), accounts.clone(), clock.clone());
         let users = Users::new(stores.users.clone(), accounts, clock.clone());
         let state = HttpState {
             access: access.clone(),

@@ -32,10 +32,12 @@ pub enum LimitKind {
     Client,
     Openid,
     Identical,
+    /// What WeChat, or the operator, lets the account send in a day.
+    Account,
 }
 
 impl LimitKind {
-    pub const ALL: [Self; 3] = [Self::Client, Self::Openid, Self::Identical];
+    pub const ALL: [Self; 4] = [Self::Client, Self::Openid, Self::Identical, Self::Account];
 
     /// Its name under `[limits]`, in metrics and in `RateLimit` headers.
     pub const fn as_str(self) -> &'static str {
@@ -43,6 +45,7 @@ impl LimitKind {
             Self::Client => "client",
             Self::Openid => "openid",
             Self::Identical => "identical",
+            Self::Account => "account",
         }
     }
 
@@ -52,6 +55,7 @@ impl LimitKind {
             Self::Client => "client_rate",
             Self::Openid => "openid_rate",
             Self::Identical => "identical_message",
+            Self::Account => "account_quota",
         }
     }
 }

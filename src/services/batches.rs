@@ -1,14 +1,16 @@
 //! Many sends at once: each checked and limited like one, kept together.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::batch::{Batch, BatchCount, ItemError, NewBatch, RejectedItem};
 use crate::domain::caller::{Caller, Scope};
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{BatchId, MessageId};
-use crate::domain::message::IdempotencyKey;
-use crate::services::accept::{Accept, AcceptError, Item, SendInput};
+use crate::domain::message::{IdempotencyKey, NewMessage};
+use crate::services::accept::{Accept, AcceptError, Item, SendInput, Warning};
 use crate::services::limits::Refusal;
+use crate::services::verdict::next_quota_day;
 use crate::store::{self, KeptBatch};
 
 const ENDPOINT: &str = "POST /send-template/batch";
@@ -55,6 +57,7 @@ pub enum BatchError {
 pub struct KeptOne {
     pub batch: Batch,
     pub replayed: bool,
+    pub warnings: Vec<Warning>,
 }
 
 impl Batches {
@@ -122,13 +125,34 @@ impl Batches {
             self.accept.give_back(taken).await;
             return Err(BatchError::Refused(rejected));
         }
+        let warnings = self.warnings(&messages, now).await;
         let batch = NewBatch { id, client: caller.client.clone(), created_at: now, idempotency, rejected };
         let kept = self.batches.keep(batch, messages, atomic).await;
         if !matches!(kept, Ok(KeptBatch::New(_))) {
             self.accept.give_back(taken).await;
         }
         self.accept.slots.ring();
-        told(kept?)
+        Ok(KeptOne { warnings, ..told(kept?)? })
+    }
+
+    /// Where an account may send fewer messages today than there are.
+    async fn warnings(&self, messages: &[(u32, NewMessage)], now: Timestamp) -> Vec<Warning> {
+        let tomorrow = next_quota_day(now);
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for (_, message) in messages.iter().filter(|(_, message)| message.send_at.is_none_or(|at| at < tomorrow)) {
+            *counts.entry(&message.account).or_default() += 1;
+        }
+        let mut warnings = Vec::new();
+        for (account, count) in counts {
+            if let Some(short) = self.accept.quotas.short_of(account, count).await {
+                let detail = format!(
+                    "{short} of {count} messages do not fit into what account {account} may still send today: they wait \
+                     until {tomorrow}, as long as they do not expire before"
+                );
+                warnings.push(Warning { path: "/messages".to_owned(), code: "daily_quota", detail });
+            }
+        }
+        warnings
     }
 
     /// The batch, and where its messages stand that the caller may see.
@@ -154,8 +178,8 @@ impl Batches {
 
 fn told(kept: KeptBatch) -> Result<KeptOne, BatchError> {
     match kept {
-        KeptBatch::New(batch) => Ok(KeptOne { batch, replayed: false }),
-        KeptBatch::Replay(batch) => Ok(KeptOne { batch, replayed: true }),
+        KeptBatch::New(batch) => Ok(KeptOne { batch, replayed: false, warnings: Vec::new() }),
+        KeptBatch::Replay(batch) => Ok(KeptOne { batch, replayed: true, warnings: Vec::new() }),
         KeptBatch::Refused(items) => Err(BatchError::Refused(items)),
         KeptBatch::Mismatch { batch_id } => Err(BatchError::IdempotencyMismatch { batch_id }),
     }

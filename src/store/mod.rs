@@ -16,6 +16,7 @@ pub mod messages;
 pub mod nonces;
 pub mod open;
 pub mod outbox;
+pub mod parks;
 pub mod postgres;
 pub mod queue;
 pub mod redis;
@@ -38,6 +39,7 @@ pub use limits::SharedLimits;
 pub use messages::Messages;
 pub use nonces::SharedNonces;
 pub use outbox::{Accepted, Outbox};
+pub use parks::Parks;
 pub use queue::{Change, OpenAccount, Queue, Realigned, Rescued, Settled};
 pub use restore::Restore;
 pub use tokens::{SharedTokens, Tokens};
@@ -53,6 +55,7 @@ pub struct Stores {
     pub messages: Arc<dyn Messages>,
     pub keys: Arc<dyn Keys>,
     pub tokens: Arc<dyn Tokens>,
+    pub parks: Arc<dyn Parks>,
     pub users: Arc<dyn Users>,
     pub counts: Arc<dyn Counts>,
     pub restore: Arc<dyn Restore>,

@@ -21,7 +21,7 @@ use crate::domain::attempt::HistoryEntry;
 use crate::domain::caller::Caller;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::MessageId;
-use crate::domain::limit::OnLimit;
+use crate::domain::limit::{LimitKind, OnLimit};
 use crate::domain::message::{IdempotencyKey, Lease, Message, NewMessage};
 use crate::domain::secret::Openid;
 use crate::domain::state::{OnUnknown, State};
@@ -29,8 +29,9 @@ use crate::failpoint::{Point, reach};
 use crate::services::accounts::Accounts;
 use crate::services::breaker::{Admission, Permit};
 use crate::services::dispatch::{Audience, Dispatch};
-use crate::services::limits::{Answer, Ask, Limits, Pass, Taken};
+use crate::services::limits::{Answer, Ask, Limits, Pass, Refusal, Taken};
 use crate::services::outcomes::{Outcomes, Progress, Waiter};
+use crate::services::quota::Quotas;
 use crate::services::slots::{Slot, Slots};
 use crate::services::tokens::Tokens;
 use crate::store::{self, Accepted};
@@ -47,6 +48,7 @@ pub struct Accept {
     pub accounts: Accounts,
     pub tokens: Tokens,
     pub limits: Limits,
+    pub quotas: Quotas,
     pub turns: Turns,
     pub dispatch: Dispatch,
     pub outcomes: Outcomes,
@@ -94,7 +96,11 @@ impl Accept {
     /// Everything but the keeping and the sending.
     pub async fn rehearse(&self, caller: &Caller, input: SendInput) -> Result<Rehearsal, AcceptError> {
         let on_limit = input.on_limit;
-        let Checked { message, content, warnings } = self.check(caller, input).await?;
+        let Checked { message, content, mut warnings } = self.check(caller, input).await?;
+        if let Some(until) = self.quotas.parked_until(&message.account, self.clock.now()) {
+            let detail = format!("the account's quota of the day is used up: nothing is sent before {until}");
+            warnings.push(Warning { path: String::new(), code: "account_quota", detail });
+        }
         let limits = self.limits.look(&ask(&message, Some(content), on_limit), message.created_at).await;
         let token = self.tokens.status(&message.account).map_or("missing", |status| status.state).to_owned();
         Ok(Rehearsal { wechat_body: message.body, warnings, limits, token })
@@ -108,19 +114,39 @@ impl Accept {
     }
 
     /// Takes a place in each limit for each item, one after the other. → those that may go, in their order, or why not.
-    pub(crate) async fn limit_items(&self, items: Vec<Item>) -> Vec<Result<Item, AcceptError>> {
+    pub(crate) async fn limit_items(&self, mut items: Vec<Item>) -> Vec<Result<Item, AcceptError>> {
+        let fits: Vec<_> = items.iter_mut().map(|item| self.fit_quota(&mut item.message, item.on_limit)).collect();
+        let fitting = items.iter().zip(&fits).filter(|(_, fit)| fit.is_ok());
         let asks: Vec<Ask<'_>> =
-            items.iter().map(|item| ask(&item.message, Some(item.content), item.on_limit)).collect();
-        let answers = self.limits.ask(&asks, self.clock.now()).await;
-        let limited = items.into_iter().zip(answers).map(|(mut item, answer)| match answer {
-            Answer::Go(Pass { at, taken, .. }) => {
-                item.message.send_at = item.message.send_at.max(at);
-                item.taken = taken;
-                Ok(item)
+            fitting.map(|(item, _)| ask(&item.message, Some(item.content), item.on_limit)).collect();
+        let mut answers = self.limits.ask(&asks, self.clock.now()).await.into_iter();
+        let limited = items.into_iter().zip(fits).map(|(mut item, fit)| {
+            fit.map_err(AcceptError::Limited)?;
+            match answers.next() {
+                Some(Answer::Go(Pass { at, taken, .. })) => {
+                    item.message.send_at = item.message.send_at.max(at);
+                    item.taken = taken;
+                }
+                Some(Answer::Refused(refusal)) => return Err(AcceptError::Limited(refusal)),
+                None => {}
             }
-            Answer::Refused(refusal) => Err(AcceptError::Limited(refusal)),
+            Ok(item)
         });
         limited.collect()
+    }
+
+    /// With the account's quota used up, a message goes tomorrow or is refused. One that is for tomorrow anyway is no matter.
+    fn fit_quota(&self, message: &mut NewMessage, on_limit: OnLimit) -> Result<(), Refusal> {
+        let now = self.clock.now();
+        let Some(until) = self.quotas.parked_until(&message.account, now) else { return Ok(()) };
+        if message.send_at.is_some_and(|at| at >= until) {
+            return Ok(());
+        }
+        if on_limit == OnLimit::Defer && until < message.expires_at {
+            message.send_at = Some(until);
+            return Ok(());
+        }
+        Err(self.limits.refuse(LimitKind::Account, until.since(now)))
     }
 
     /// Undoes what [`Self::limit_items`] took.
@@ -149,6 +175,10 @@ impl Accept {
             && let Some(kept) = self.known(&message, &warnings).await?
         {
             return Ok(kept);
+        }
+        if let Err(refusal) = self.fit_quota(&mut message, on_limit) {
+            let known = self.known(&message, &warnings).await?;
+            return known.ok_or(AcceptError::Limited(refusal));
         }
         let answers = self.limits.ask(&[ask(&message, content, on_limit)], self.clock.now()).await;
         let limits = match answers.into_iter().next() {
@@ -250,10 +280,8 @@ impl Accept {
             return None;
         }
         let slot = self.slots.for_caller()?;
-        match self.dispatch.admit(&message.account) {
-            Permit::Go(admission) => Some(Lent { lease: message.first_lease(self.first_lease), slot, admission }),
-            Permit::Wait { .. } => None,
-        }
+        let admission = self.dispatch.admit_caller(&message.account)?;
+        Some(Lent { lease: message.first_lease(self.first_lease), slot, admission })
     }
 
     /// A message that must be held when in doubt is lent only when somebody waits: a crash between accept and attempt

@@ -126,6 +126,8 @@ fn key(kind: LimitKind, ask: &Ask<'_>) -> Option<Key> {
         LimitKind::Client => ask.client.hash(&mut hasher),
         LimitKind::Openid => (ask.account, ask.openid).hash(&mut hasher),
         LimitKind::Identical => (ask.account, ask.openid, ask.content?).hash(&mut hasher),
+        // No bucket: `services::quota`.
+        LimitKind::Account => return None,
     }
     Some(hasher.finish())
 }

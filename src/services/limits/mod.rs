@@ -130,6 +130,12 @@ impl Limits {
         answers
     }
 
+    /// A refusal that no bucket has to say.
+    pub fn refuse(&self, kind: LimitKind, wait: Duration) -> Refusal {
+        self.0.metrics.rate_limited(kind.as_str());
+        Refusal { kind, wait, standings: Vec::new() }
+    }
+
     /// Undoes what passed.
     pub async fn give_back(&self, taken: Vec<Taken>) {
         for taken in &taken {

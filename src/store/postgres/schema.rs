@@ -12,6 +12,7 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/postgres/0001_first.sql"),
     include_str!("../../../migrations/postgres/0002_batches.sql"),
     include_str!("../../../migrations/postgres/0003_signing_keys.sql"),
+    include_str!("../../../migrations/postgres/0004_parks.sql"),
 ];
 
 /// The oldest server that knows all that we say, as `server_version_num`.

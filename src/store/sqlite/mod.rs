@@ -30,6 +30,7 @@ mod lock;
 mod messages;
 mod open;
 mod outbox;
+mod parks;
 mod queue;
 mod readers;
 mod realign;
@@ -79,6 +80,7 @@ impl Sqlite {
             messages: all.clone(),
             keys: all.clone(),
             tokens: all.clone(),
+            parks: all.clone(),
             users: all.clone(),
             counts: all.clone(),
             restore: all.clone(),

@@ -10,6 +10,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/sqlite/0001_first.sql")),
     M::up(include_str!("../../../migrations/sqlite/0002_batches.sql")),
     M::up(include_str!("../../../migrations/sqlite/0003_signing_keys.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0004_parks.sql")),
 ];
 
 /// The version that this program writes.

@@ -3,6 +3,8 @@
 mod account_faults;
 mod doubt;
 mod nodes;
+mod pace;
+mod quota;
 mod recipients;
 mod restart;
 mod schedule;
