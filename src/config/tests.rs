@@ -41,6 +41,8 @@ fn the_compiled_in_defaults_are_a_whole_configuration() {
     assert_eq!(config.queue.lease, Duration::from_secs(60));
     assert_eq!(config.wechat.base_url, "https://api.weixin.qq.com");
     assert_eq!(config.redis, None);
+    let pace = config.limits.account.unwrap();
+    assert_eq!((pace.count.get(), pace.per, pace.burst.get()), (50, Duration::from_secs(1), 50));
     assert_eq!(config.secrets, SecretsConfig::GeneratedAt("data/wxgate.db.key".into()));
     assert!(config.accounts.is_empty() && config.clients.is_empty());
     assert_eq!(config.notes.warnings, Vec::<String>::new());
@@ -71,7 +73,7 @@ fn the_variable_names_the_file_when_the_command_line_does_not() {
 #[test]
 fn an_account_is_read_whole() {
     let text = format!(
-        "{SHOP}previous_token = 'old'\non_unknown = 'hold'\ntemplates.order_paid = 'TPL'\nbase_url = 'http://sandbox:8081/'\n\
+        "{SHOP}previous_token = 'old'\non_unknown = 'hold'\ndaily_quota = 90_000\ntemplates.order_paid = 'TPL'\nbase_url = 'http://sandbox:8081/'\n\
          replies = {{ subscribe = 'Welcome', keywords = {{ '时间' = '9 to 5' }}, default = 'Hm' }}\n"
     );
     let config = load(&text, &[("WXGATE__ACCOUNTS__SHOP__TEMPLATES__OTHER", "TPL2")]).unwrap();
@@ -81,7 +83,7 @@ fn an_account_is_read_whole() {
     assert_eq!(callback.mode, CallbackMode::Safe);
     assert_eq!(callback.tokens.iter().map(|token| token.expose()).collect::<Vec<_>>(), ["tok3n", "old"]);
     assert_eq!(account.base_url, "http://sandbox:8081");
-    assert_eq!(account.templates.len(), 2);
+    assert_eq!((account.daily_quota, account.templates.len()), (Some(90_000), 2));
     assert_eq!(account.replies.keywords["时间"], "9 to 5");
 }
 
