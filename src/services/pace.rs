@@ -144,11 +144,7 @@ impl Line {
     }
 
     /// Halves of a millionth are lost in adding up.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "it is at least zero, and at most the burst"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "it is at least zero, and at most the burst")]
     fn whole_turns(&self) -> usize {
         (self.turns + 1e-6).max(0.0) as usize
     }

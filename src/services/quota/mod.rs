@@ -54,6 +54,8 @@ struct Line {
     probed_at: Option<Timestamp>,
     /// When it was last tried to read the quota.
     tried_at: Option<Timestamp>,
+    /// It is parked, and WeChat has not been heard about what is left.
+    is_doubtful: bool,
 }
 
 /// How an account stands, for metrics and health.
@@ -80,6 +82,7 @@ impl Quotas {
             if line.parked_until != until {
                 line.parked_until = until;
                 line.probed_at = None;
+                line.is_doubtful = until.is_some();
             }
         }
         Ok(())
@@ -137,12 +140,16 @@ impl Quotas {
         }
     }
 
-    /// Reads what has not been read for an hour, beside the road, of accounts that have a token. → how many.
+    /// Reads what has not been read for an hour, beside the road, of accounts that have a token; sooner, where an account is
+    /// parked and nobody knows whether it has to be. → how many.
     pub fn refresh_due(&self) -> usize {
         let now = self.0.clock.now();
         let is_due = |account: &&Arc<Account>| {
-            let tried_at = self.0.lines().get(&account.name).and_then(|line| line.tried_at);
-            tried_at.is_none_or(|at| now.since(at) >= HOURLY || now < at) && self.0.reader.can_read(&account.name)
+            let (tried_at, pause) = match self.0.lines().get(&account.name) {
+                Some(line) => (line.tried_at, if line.is_doubtful { FRESH } else { HOURLY }),
+                None => (None, HOURLY),
+            };
+            tried_at.is_none_or(|at| now.since(at) >= pause || now < at) && self.0.reader.can_read(&account.name)
         };
         let due: Vec<Arc<Account>> = self.0.accounts.iter().filter(is_due).cloned().collect();
         for account in &due {
@@ -193,6 +200,7 @@ impl Quotas {
             let mut lines = self.0.lines();
             let line = lines.entry(account.name.clone()).or_default();
             line.probed_at = None;
+            line.is_doubtful = !line.book.is_read_within(now, FRESH);
             line.book.has_surely_some(now, FRESH)
         };
         match is_left {
@@ -223,10 +231,30 @@ impl Quotas {
         let now = self.0.clock.now();
         self.0.lines().entry(account.name.clone()).or_default().tried_at = Some(now);
         let Some((limit, used)) = self.0.reader.read(account).await else { return };
-        let mut lines = self.0.lines();
-        let line = lines.entry(account.name.clone()).or_default();
-        line.book.read(limit, used, now, next_quota_day(now));
-        tell(account, line, now);
+        let day = next_quota_day(now);
+        let is_back = {
+            let mut lines = self.0.lines();
+            let line = lines.entry(account.name.clone()).or_default();
+            line.book.read(limit, used, now, day);
+            line.is_doubtful = false;
+            // Somebody has cleared it, or it could not be read when it was parked.
+            let is_back = line.parked_until.is_some_and(|until| now < until)
+                && line.book.has_surely_some(now, FRESH)
+                && !line.book.is_own_spent(account.daily_quota, day);
+            if is_back {
+                line.parked_until = None;
+                line.probed_at = None;
+            }
+            tell(account, line, now);
+            is_back
+        };
+        if is_back {
+            tracing::info!(
+                account.id = &*account.name,
+                "quota.back: WeChat says that some is left, the account sends again"
+            );
+            kept(account, self.0.parks.unpark(&account.name).await);
+        }
     }
 
     fn has_read_within(&self, account: &Account, span: Duration) -> bool {

@@ -138,10 +138,16 @@ async fn one_refusal_does_not_park_an_account_that_has_quota_left() {
     assert_eq!(app.sandbox.calls(QUOTA), 1);
     // Nobody can tell: then what WeChat said counts.
     app.advance(Duration::from_secs(60)).await;
-    app.sandbox.set_fault(Fault::errcode(76021).on(QUOTA));
+    let deaf = app.sandbox.set_fault(Fault::errcode(76021).on(QUOTA));
     app.send_async("sim-quota").await;
     app.run_until_idle().await;
     assert!(parked(&app).await);
+    // It is asked again soon, and goes on when there is some after all.
+    app.sandbox.remove_fault(deaf);
+    app.advance(Duration::from_secs(10)).await;
+    app.tick().await;
+    until("it sends again", async || !parked(&app).await).await;
+    assert_eq!(app.send("oAGAIN").await.status, 200);
 }
 
 #[tokio::test]
@@ -151,10 +157,11 @@ async fn what_is_left_is_read_hourly_told_when_it_is_little_and_before_a_big_bat
     assert_eq!(app.send("oFIRST").await.status, 200);
     app.tick().await;
     until("it has been read", async || app.sandbox.calls(QUOTA) == 1).await;
-    let left = async || app.metric("wxgate_quota_remaining{account=\"shop\"}").await as u64;
-    until("it shows", async || left().await == ALL - 1).await;
+    let left = async || app.metric("wxgate_quota_remaining{account=\"shop\"}").await;
+    let all = 100_000_000.0;
+    until("it shows", async || left().await == all - 1.0).await;
     assert_eq!(app.send("oSECOND").await.status, 200);
-    assert_eq!(left().await, ALL - 2, "counted on from there");
+    assert_eq!(left().await, all - 2.0, "counted on from there");
     app.tick().await;
     assert_eq!(app.sandbox.calls(QUOTA), 1);
     app.sandbox.set_quota_used(None, ALL - 50);
