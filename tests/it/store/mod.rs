@@ -14,6 +14,7 @@ mod laws;
 mod messages;
 mod nonces;
 mod outbox;
+mod parks;
 mod poison;
 mod postgres;
 mod queue;
