@@ -12,7 +12,9 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/postgres/0001_first.sql"),
     include_str!("../../../migrations/postgres/0002_batches.sql"),
     include_str!("../../../migrations/postgres/0003_signing_keys.sql"),
-    include_str!("../../../migrations/postgres/0004_parks.sql"),
+    include_str!("../../../migrations/postgres/0004_rivals.sql"),
+    include_str!("../../../migrations/postgres/0005_by_time.sql"),
+    include_str!("../../../migrations/postgres/0006_parks.sql"),
 ];
 
 /// The oldest server that knows all that we say, as `server_version_num`.

@@ -10,7 +10,9 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/sqlite/0001_first.sql")),
     M::up(include_str!("../../../migrations/sqlite/0002_batches.sql")),
     M::up(include_str!("../../../migrations/sqlite/0003_signing_keys.sql")),
-    M::up(include_str!("../../../migrations/sqlite/0004_parks.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0004_rivals.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0005_by_time.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0006_parks.sql")),
 ];
 
 /// The version that this program writes.

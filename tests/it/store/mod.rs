@@ -21,5 +21,6 @@ mod queue;
 mod redis;
 mod redis_limits;
 mod restore;
+mod rivals;
 mod tokens;
 mod users;
