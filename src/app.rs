@@ -29,6 +29,8 @@ use crate::services::dispatch::{Dispatch, Running};
 use crate::services::health::Health;
 use crate::services::limits::Limits;
 use crate::services::outcomes::Outcomes;
+use crate::services::pace::Paces;
+use crate::services::quota::{QuotaReader, Quotas};
 use crate::services::receive::Receive;
 use crate::services::reports::Reports;
 use crate::services::slots::Slots;
@@ -91,13 +93,17 @@ impl App {
         };
         let tokens = Tokens::new(&accounts, &config.token, &doors);
         let outcomes = Outcomes::default();
-        let limits = Limits::new(&config.limits, metrics.clone());
+        let limits = Limits::new(&config.limits, redis.as_ref().map(store::open::share_limits), metrics.clone());
         let suppressions = Suppressions::new(
             stores.suppressions.clone(),
             accounts.clone(),
             config.limits.suppression,
             metrics.clone(),
         );
+        let paces = Paces::new(config.limits.account);
+        let reader = QuotaReader { client: client.clone(), tokens: tokens.clone(), metrics: metrics.clone() };
+        let quotas = Quotas::new(accounts.clone(), reader, stores.parks.clone(), clock.clone());
+        quotas.catch_up().await?;
         let slots = Slots::new(config.queue.concurrency);
         let tasks = TaskTracker::new();
         let running = Running::default();
@@ -112,6 +118,8 @@ impl App {
                 pause: config.queue.breaker_open,
                 full: config.queue.concurrency,
             }),
+            paces: paces.clone(),
+            quotas: quotas.clone(),
             outcomes: outcomes.clone(),
             running: running.clone(),
             rules: RetryRules { backoff: config.queue.backoff, max_attempts: config.queue.max_attempts },
@@ -127,6 +135,7 @@ impl App {
             tokens: tokens.clone(),
             suppressions: suppressions.clone(),
             limits: limits.clone(),
+            quotas: quotas.clone(),
             turns: Turns::default(),
             dispatch: dispatch.clone(),
             outcomes: outcomes.clone(),
@@ -173,6 +182,7 @@ impl App {
             access: access.clone(),
             suppressions: suppressions.clone(),
             limits,
+            quotas: quotas.clone(),
             clock: clock.clone(),
         };
         let reports = Reports {
@@ -184,7 +194,8 @@ impl App {
         let batches = Batches { batches: stores.batches.clone(), accept: accept.clone(), clock: clock.clone() };
         let receive = Receive { inbox: stores.inbox.clone(), outcomes, clock: clock.clone(), metrics: metrics.clone() };
         let verify = Verify { accounts: accounts.clone(), clock: clock.clone(), freshness: config.callback.freshness };
-        let health = Health::new(stores.counts.clone(), redis, tokens.clone(), accounts.clone(), clock.clone());
+        let health =
+            Health::new(stores.counts.clone(), redis, tokens.clone(), (quotas, paces), accounts.clone(), clock.clone());
         let users = Users::new(stores.users.clone(), accounts, clock.clone());
         let state = HttpState {
             access: access.clone(),

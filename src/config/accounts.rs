@@ -59,6 +59,7 @@ fn read_account(name: &str, section: &mut Section<'_>, wechat: &WechatConfig) ->
     let token_api = section.choice("token_api", &TOKEN_APIS, TokenApi::Stable);
     let base_url = read_base_url(section).unwrap_or_else(|| wechat.base_url.clone());
     let on_unknown = section.choice("on_unknown", &ON_UNKNOWN, OnUnknown::Retry);
+    let daily_quota = section.count_if_given("daily_quota", 1..=1_000_000_000);
     Account {
         name: Arc::from(name),
         app_id,
@@ -67,6 +68,7 @@ fn read_account(name: &str, section: &mut Section<'_>, wechat: &WechatConfig) ->
         token_api,
         base_url,
         on_unknown,
+        daily_quota,
         templates: read_templates(section),
         replies: read_replies(section),
         quiet: read_quiet(section),

@@ -20,6 +20,8 @@ pub struct LimitsConfig {
     pub client: Option<Rate>,
     pub openid: Option<Rate>,
     pub identical: Option<Rate>,
+    /// How fast messages of one account go to WeChat.
+    pub account: Option<Rate>,
     /// Wrong keys, tokens and signatures from one address.
     pub auth_failures: Option<Rate>,
     /// What would be refused is only counted.
@@ -49,6 +51,7 @@ impl LimitsConfig {
             client: rate(LimitKind::Client.as_str()),
             openid: rate(LimitKind::Openid.as_str()),
             identical: rate(LimitKind::Identical.as_str()),
+            account: rate("account"),
             auth_failures: rate("auth_failures"),
             observe,
             suppression,

@@ -179,6 +179,19 @@ impl<'a> Section<'a> {
         T::try_from(self.within(key, value, allowed, u64::to_string)).unwrap_or_default()
     }
 
+    /// The same, where it need not be given.
+    pub(super) fn count_if_given<T: TryFrom<u64> + Default>(
+        &mut self,
+        key: &str,
+        allowed: RangeInclusive<u64>,
+    ) -> Option<T> {
+        if self.table.contains_key(key) {
+            return Some(self.count(key, allowed));
+        }
+        self.findings.borrow_mut().known.push(self.dotted(key));
+        None
+    }
+
     /// A list of texts; from the environment: separated by commas. `None` when it is missing.
     pub(super) fn list(&mut self, key: &str) -> Option<Vec<String>> {
         let texts: Option<Vec<String>> = match self.take(key)? {

@@ -44,6 +44,8 @@ pub struct Account {
     /// Base URL of the WeChat API, without a slash at its end.
     pub base_url: String,
     pub on_unknown: super::state::OnUnknown,
+    /// Messages a day at most; `None`: what WeChat allows.
+    pub daily_quota: Option<u64>,
     /// Alias → WeChat's template id.
     pub templates: BTreeMap<String, String>,
     pub replies: Replies,

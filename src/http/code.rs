@@ -245,7 +245,7 @@ impl Code {
                 text: "rate_limited",
                 status: StatusCode::TOO_MANY_REQUESTS,
                 title: "Too many requests",
-                cause: "The limit that `reason` names was met. Nothing was stored. `auth_failures`: too many wrong keys, tokens or signatures came from this address; right ones are taken at any time.",
+                cause: "The limit that `reason` names was met. Nothing was stored. `auth_failures`: too many wrong keys, tokens or signatures came from this address; right ones are taken at any time. `account_quota`: the account may send nothing more today.",
                 cure: "Send it again after the time in `Retry-After`.",
                 retryable: true,
             },

@@ -165,6 +165,7 @@ impl ApiError {
             LimitKind::Client => "this client sends too much",
             LimitKind::Openid => "this recipient gets too much",
             LimitKind::Identical => "this recipient got the very same message just now",
+            LimitKind::Account => "the account's quota of the day is used up",
         };
         let detail = format!("{who}: nothing was stored; try again in {seconds} s, or send on_limit: \"defer\"");
         let mut error = Self::new(Code::RateLimited, detail);

@@ -18,6 +18,8 @@ use crate::failpoint::{Point, reach};
 use crate::services::accounts::Accounts;
 use crate::services::breaker::{Admission, Breakers, Health, Permit};
 use crate::services::outcomes::{Outcomes, Progress};
+use crate::services::pace::Paces;
+use crate::services::quota::Quotas;
 use crate::services::tokens::{TokenError, Tokens};
 use crate::services::verdict::{RetryRules, Situation, Verdict, WINDOW_OVER, is_congestion};
 use crate::store::{self, OpenAccount};
@@ -47,6 +49,8 @@ pub struct Dispatch {
     pub tokens: Tokens,
     pub client: WechatClient,
     pub breakers: Breakers,
+    pub paces: Paces,
+    pub quotas: Quotas,
     pub outcomes: Outcomes,
     pub rules: RetryRules,
     /// The longest that one call can take.
@@ -114,12 +118,37 @@ impl Dispatch {
         let mut trip = Trip { lease, begun_at, attempts: Vec::new(), renewed: false };
         let next = self.travel(&mut trip, permit, audience).await;
         let next = by_a_sound_clock(next, trip.begun_at, self.clock.now());
-        self.settle(trip, next).await
+        let account = self.accounts.look_up(&trip.lease.account).cloned();
+        let said = trip.attempts.last().and_then(|attempt| attempt.errcode);
+        let state = self.settle(trip, next).await;
+        if let (Some(account), Some(errcode)) = (account, said) {
+            self.quotas.answered(&account, errcode).await;
+        }
+        state
     }
 
-    /// A place on the account's line, to be asked for by whoever takes a lease or makes one.
+    /// A place on the account's line, and its turn, to be asked for by whoever takes a lease. The turn is never refused: the
+    /// worker takes no more leases than there are turns.
     pub fn admit(&self, account: &Arc<str>) -> Permit {
-        self.breakers.admit(account, self.clock.now())
+        let now = self.clock.now();
+        let permit = self.breakers.admit(account, now);
+        if matches!(permit, Permit::Go(_)) {
+            self.paces.take(account, now);
+            self.quotas.goes(account, now);
+        }
+        permit
+    }
+
+    /// The same for a message that comes in now, if its account has more turns than the queue's share and is not parked.
+    pub fn admit_caller(&self, account: &Arc<str>) -> Option<Admission> {
+        let now = self.clock.now();
+        if self.quotas.room(account, now) < usize::MAX {
+            return None;
+        }
+        match self.breakers.admit(account, now) {
+            Permit::Go(admission) if self.paces.take_for_caller(account, now) => Some(admission),
+            Permit::Go(_) | Permit::Wait { .. } => None,
+        }
     }
 
     /// Is a message of this account likely to be called for at once? Not while there is neither a token nor leave to fetch one.
@@ -132,14 +161,24 @@ impl Dispatch {
         self.breakers.is_narrow(account)
     }
 
-    /// The accounts that messages can be sent for now, and how many: what the worker takes up.
-    pub fn open_accounts(&self) -> Vec<OpenAccount> {
+    /// The accounts that messages can be sent for now, and how many: what the worker takes up. And how soon another one has
+    /// its turn.
+    pub fn open_accounts(&self) -> (Vec<OpenAccount>, Option<Duration>) {
         let now = self.clock.now();
-        let rooms = self.accounts.iter().map(|account| {
-            let room = if self.tokens.can_send(&account.name) { self.breakers.room(&account.name, now) } else { 0 };
-            OpenAccount { name: account.name.clone(), room }
-        });
-        rooms.filter(|account| account.room > 0).collect()
+        let (mut open, mut next_turn) = (Vec::new(), None);
+        for Account { name, .. } in self.accounts.iter().map(Arc::as_ref) {
+            let room = if self.tokens.can_send(name) { self.breakers.room(name, now) } else { 0 };
+            let room = room.min(self.quotas.room(name, now));
+            match room.min(self.paces.room(name, now)) {
+                0 if room > 0 => {
+                    let wait = self.paces.next_turn(name, now);
+                    next_turn = Some(next_turn.map_or(wait, |soonest: Duration| soonest.min(wait)));
+                }
+                0 => {}
+                room => open.push(OpenAccount { name: name.clone(), room }),
+            }
+        }
+        (open, next_turn)
     }
 
     /// The place on the line is held until the last call has ended, and no longer.
@@ -184,7 +223,11 @@ impl Dispatch {
             }
             let call = self.call(trip, account, &token).await;
             reach(Point::DispatchAnswered);
-            admission.report(health_of(&call.reply), self.clock.now());
+            let health = health_of(&call.reply);
+            admission.report(health, self.clock.now());
+            if health == Health::Busy {
+                self.paces.slow_down(&account.name, self.clock.now());
+            }
             let mut situation = self.situation(trip, call.started_at);
             situation.now = self.clock.now();
             match self.rules.judge(&call.reply, situation) {

@@ -10,13 +10,15 @@ use futures_util::future::{BoxFuture, Shared};
 use tokio::time::{Instant, timeout};
 
 use super::accounts::Accounts;
+use super::pace::Paces;
+use super::quota::{QuotaStanding, Quotas};
 use super::tokens::Tokens;
 use crate::domain::clock::Clock;
 use crate::domain::state::State;
 use crate::domain::trouble::Trouble;
 use crate::store;
 use crate::store::redis::Link;
-use crate::telemetry::metrics::{RedisFigures, Scrape};
+use crate::telemetry::metrics::{QuotaFigures, RedisFigures, Scrape};
 
 /// How long one check may take.
 const CHECK: Duration = Duration::from_secs(1);
@@ -38,7 +40,7 @@ pub enum Status {
 
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Component {
-    /// `storage`, `redis`, `token.<account>`.
+    /// `storage`, `redis`, `token.<account>`, and `quota.<account>` while that is used up.
     #[schema(example = "storage")]
     pub name: String,
     pub status: Status,
@@ -60,6 +62,8 @@ struct Checks {
     counts: Arc<dyn store::Counts>,
     redis: Option<Link>,
     tokens: Tokens,
+    quotas: Quotas,
+    paces: Paces,
     accounts: Accounts,
     clock: Arc<dyn Clock>,
     troubles: Arc<Troubles>,
@@ -85,10 +89,11 @@ impl Health {
         counts: Arc<dyn store::Counts>,
         redis: Option<Link>,
         tokens: Tokens,
+        (quotas, paces): (Quotas, Paces),
         accounts: Accounts,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let checks = Checks { counts, redis, tokens, accounts, clock, troubles: Arc::default() };
+        let checks = Checks { counts, redis, tokens, quotas, paces, accounts, clock, troubles: Arc::default() };
         Self { checks, ready: Arc::default(), slow: Arc::default() }
     }
 
@@ -140,6 +145,12 @@ impl Checks {
         let mut components = vec![storage];
         components.extend(redis);
         components.extend(self.accounts.iter().map(|account| self.token(&account.name)));
+        let parked = self.quotas.standings().into_iter().filter(|standing| standing.is_parked);
+        components.extend(parked.map(|standing| Component {
+            name: format!("quota.{}", standing.account),
+            status: Status::Degraded,
+            detail: Some("used up: messages wait for the next day of Beijing"),
+        }));
         components
     }
 
@@ -182,6 +193,7 @@ impl Checks {
             unmatched_receipts: slow.unmatched_receipts,
             storage_free_bytes: self.counts.space().map(|space| space.free_bytes),
             tokens: self.token_lives(),
+            quotas: self.quotas.standings().into_iter().map(|one| self.quota(one)).collect(),
             redis: self.redis.as_ref().map(|link| {
                 let state = link.state();
                 RedisFigures { is_up: state.is_up, errors: state.errors }
@@ -214,6 +226,15 @@ impl Checks {
         );
         let oldest_ready = oldest.map(|due| due.map_or(Duration::ZERO, |due| now.since(due)));
         Slow { oldest_ready, unmatched_receipts: unmatched }
+    }
+
+    fn quota(&self, standing: QuotaStanding) -> QuotaFigures {
+        QuotaFigures {
+            is_parked: standing.is_parked,
+            remaining: standing.remaining,
+            per_second: self.paces.per_second(&standing.account, self.clock.now()),
+            account: standing.account.to_string(),
+        }
     }
 
     fn token_lives(&self) -> Vec<(String, f64)> {

@@ -124,6 +124,7 @@ mod tests {
             token_api: TokenApi::Stable,
             base_url: String::new(),
             on_unknown: OnUnknown::Retry,
+            daily_quota: None,
             templates: Default::default(),
             replies: Replies::default(),
             quiet: None,

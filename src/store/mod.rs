@@ -1,4 +1,4 @@
-//! Doors to what is kept. SQL is the truth and the queue; Redis shares tokens and nonces and may be flushed at any moment.
+//! Doors to what is kept. SQL is the truth and the queue; Redis shares tokens, limits and nonces, and may be flushed at any moment.
 //!
 //! Each trait is one door; its doc comments are the contract that every backend keeps. A verb is whole: it is one
 //! transaction, and when it returns `Ok` its effect is on disk.
@@ -11,10 +11,12 @@ pub mod counts;
 mod figures;
 mod history;
 pub mod keys;
+pub mod limits;
 pub mod messages;
 pub mod nonces;
 pub mod open;
 pub mod outbox;
+pub mod parks;
 pub mod postgres;
 pub mod queue;
 pub mod redis;
@@ -36,9 +38,11 @@ pub use batches::{Batches, KeptBatch};
 pub use callbacks::Inbox;
 pub use counts::{Counts, Space, StateCount};
 pub use keys::Keys;
+pub use limits::SharedLimits;
 pub use messages::Messages;
 pub use nonces::SharedNonces;
 pub use outbox::{Accepted, Outbox};
+pub use parks::Parks;
 pub use queue::{Change, OpenAccount, Queue, Realigned, Rescued, Settled};
 pub use restore::Restore;
 pub use suppressions::Suppressions;
@@ -55,6 +59,7 @@ pub struct Stores {
     pub messages: Arc<dyn Messages>,
     pub keys: Arc<dyn Keys>,
     pub tokens: Arc<dyn Tokens>,
+    pub parks: Arc<dyn Parks>,
     pub users: Arc<dyn Users>,
     pub suppressions: Arc<dyn Suppressions>,
     pub counts: Arc<dyn Counts>,

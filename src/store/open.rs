@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::redis::{Link, RedisNonces, RedisTokens};
-use super::{Error, SharedNonces, SharedTokens, Stores};
+use super::redis::{Link, RedisLimits, RedisNonces, RedisTokens};
+use super::{Error, SharedLimits, SharedNonces, SharedTokens, Stores};
 use crate::config::store::StoreConfig;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
@@ -53,6 +53,11 @@ pub async fn inspect(config: &StoreConfig) -> Result<String, Error> {
 /// The shared tokens, through a link that other doors may use too.
 pub fn share_tokens(link: &Link, sealer: Sealer) -> Arc<dyn SharedTokens> {
     Arc::new(RedisTokens::new(link.clone(), sealer))
+}
+
+/// The shared limits, through the same link.
+pub fn share_limits(link: &Link) -> Arc<dyn SharedLimits> {
+    Arc::new(RedisLimits::new(link.clone()))
 }
 
 /// The shared nonces; as [`share_tokens`].

@@ -47,11 +47,15 @@ struct Families {
     wechat_duration: HistogramVec,
     token_refreshes: IntCounterVec,
     token_expires_in: GaugeVec,
+    quota_remaining: IntGaugeVec,
+    account_parked: IntGaugeVec,
+    account_pace: GaugeVec,
     callbacks: IntCounterVec,
     receipts: IntCounterVec,
     rate_limited: IntCounterVec,
     rate_limit_observed: IntCounterVec,
     suppressed: IntCounterVec,
+    limit_fallbacks: IntCounter,
     auth_failures: IntCounterVec,
     nonce_fallbacks: IntCounter,
     redis_up: IntGaugeVec,
@@ -79,8 +83,20 @@ pub struct Scrape {
     pub storage_free_bytes: Option<u64>,
     /// Account, seconds until its token expires (0: none).
     pub tokens: Vec<(String, f64)>,
+    pub quotas: Vec<QuotaFigures>,
     /// `None`: the gateway works without Redis.
     pub redis: Option<RedisFigures>,
+}
+
+/// How much an account may send.
+#[derive(Clone, Debug, Default)]
+pub struct QuotaFigures {
+    pub account: String,
+    pub is_parked: bool,
+    /// `None`: not known.
+    pub remaining: Option<u64>,
+    /// `None`: as fast as it goes.
+    pub per_second: Option<f64>,
 }
 
 /// How Redis stands.
@@ -144,6 +160,21 @@ impl Metrics {
                 "Time left of the access_token in use.",
                 &["account"],
             ),
+            quota_remaining: made.gauges(
+                "wxgate_quota_remaining",
+                "Messages that the account may still send today, as far as is known.",
+                &["account"],
+            ),
+            account_parked: made.gauges(
+                "wxgate_account_parked",
+                "1: the day's quota is used up, and messages of the account wait.",
+                &["account"],
+            ),
+            account_pace: made.floats(
+                "wxgate_account_pace_per_second",
+                "How many messages of the account may go in a second now.",
+                &["account"],
+            ),
             callbacks: made.counters("wxgate_callbacks_total", "Requests from WeChat.", &["account", "type", "result"]),
             receipts: made.counters("wxgate_receipts_total", "Delivery receipts.", &["account", "status"]),
             rate_limited: made.counters("wxgate_rate_limited_total", "Requests that met a limit.", &["limit"]),
@@ -156,6 +187,10 @@ impl Metrics {
                 "wxgate_suppressed_total",
                 "Sends refused because WeChat has refused their recipient before.",
                 &["account"],
+            ),
+            limit_fallbacks: made.counter(
+                "wxgate_limit_fallbacks_total",
+                "Messages about which this process decided by itself, because the shared limits could not be asked.",
             ),
             auth_failures: made.counters("wxgate_auth_failures_total", "Wrong keys, tokens and signatures.", &["form"]),
             nonce_fallbacks: made.counter(
@@ -248,6 +283,11 @@ impl Metrics {
         self.0.suppressed.with_label_values(&[account]).inc();
     }
 
+    /// So many messages were limited by this process alone, although Redis is configured.
+    pub fn limit_fallbacks(&self, messages: usize) {
+        self.0.limit_fallbacks.inc_by(u64::try_from(messages).unwrap_or(u64::MAX));
+    }
+
     /// One request was answered. `route` is the pattern that matched, never the path.
     pub fn http_request(&self, method: &str, route: &str, status: &str, took: Duration) {
         self.0.http_requests.with_label_values(&[method, route, status]).inc();
@@ -294,6 +334,17 @@ impl Metrics {
         }
         for (account, seconds) in &scrape.tokens {
             families.token_expires_in.with_label_values(&[account]).set(*seconds);
+        }
+        families.quota_remaining.reset();
+        for quota in &scrape.quotas {
+            let account = [quota.account.as_str()];
+            families.account_parked.with_label_values(&account).set(quota.is_parked.into());
+            if let Some(remaining) = quota.remaining {
+                families.quota_remaining.with_label_values(&account).set(clamp(remaining));
+            }
+            if let Some(per_second) = quota.per_second {
+                families.account_pace.with_label_values(&account).set(per_second);
+            }
         }
         if let Some(redis) = &scrape.redis {
             families.redis_up.with_label_values::<&str>(&[]).set(redis.is_up.into());
@@ -456,6 +507,12 @@ mod tests {
             unmatched_receipts: Some(4),
             storage_free_bytes: Some(1 << 30),
             tokens: vec![("shop".to_owned(), 7000.0)],
+            quotas: vec![QuotaFigures {
+                account: "shop".to_owned(),
+                is_parked: true,
+                remaining: Some(0),
+                per_second: Some(25.0),
+            }],
             redis: Some(RedisFigures { is_up: true, errors: vec![("timeout", 3), ("auth", 0)] }),
         });
         for line in [
@@ -470,6 +527,9 @@ mod tests {
             "wxgate_suppressed_total{account=\"shop\"} 1",
             "wxgate_accept_to_attempt_seconds_count 1",
             "wxgate_messages_total{account=\"shop\",state=\"sent\"} 2",
+            "wxgate_quota_remaining{account=\"shop\"} 0",
+            "wxgate_account_parked{account=\"shop\"} 1",
+            "wxgate_account_pace_per_second{account=\"shop\"} 25",
             "wxgate_messages_accepted_total 3",
             "wxgate_messages_unaccounted 1",
             "wxgate_queue_depth{lane=\"bulk\"} 7",

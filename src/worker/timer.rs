@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::clock::Clock;
 use crate::services::access::Access;
 use crate::services::limits::Limits;
+use crate::services::quota::Quotas;
 use crate::services::suppressions::Suppressions;
 use crate::services::sweep::Sweep;
 use crate::services::tokens::Tokens;
@@ -28,6 +29,7 @@ pub struct Timer {
     pub access: Access,
     pub suppressions: Suppressions,
     pub limits: Limits,
+    pub quotas: Quotas,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -51,12 +53,13 @@ impl Timer {
         }
     }
 
-    /// Limits forget who has not asked for long.
+    /// Limits forget who has not asked for long; other nodes may have learnt that an account has no quota left.
     async fn every_minute(&self) {
         let mut minutes = paced(MINUTE);
         loop {
             minutes.tick().await;
             self.limits.sweep(self.clock.now());
+            report("parked accounts cannot be read", self.quotas.catch_up().await);
             self.access.sweep();
         }
     }
@@ -79,6 +82,7 @@ impl Timer {
 
     async fn look_after(&self) {
         self.tokens.refresh_due();
+        self.quotas.refresh_due();
         report("orphans cannot be taken back", self.sweep.rescue().await);
         report("expired messages cannot be ended", self.sweep.expire().await);
         report("stored keys cannot be read", self.access.refresh().await);

@@ -1,6 +1,6 @@
 //! What keeps a good send from going out now: the hour, or what WeChat has said of the person.
 
-use super::{Accept, AcceptError, ask};
+use super::{Accept, AcceptError};
 use crate::domain::clock::Timestamp;
 use crate::domain::message::NewMessage;
 use crate::domain::quiet::QUIET_HOURS;
@@ -26,20 +26,12 @@ impl Accept {
     }
 
     /// A limit gives it a later time, which may lie in quiet hours.
-    pub(super) fn put_off(
-        &self,
-        message: &mut NewMessage,
-        at: Timestamp,
-        content: Option<u64>,
-    ) -> Result<(), AcceptError> {
-        if message.send_at < Some(at) {
-            (message.send_at, message.wait_reason) = (Some(at), None);
+    pub(super) fn put_off(&self, message: &mut NewMessage, at: Option<Timestamp>) -> Result<(), AcceptError> {
+        if message.send_at >= at {
+            return Ok(());
         }
-        let kept = self.keep_quiet(message);
-        if kept.is_err() {
-            self.limits.give_back(ask(message, content));
-        }
-        kept
+        (message.send_at, message.wait_reason) = (at, None);
+        self.keep_quiet(message)
     }
 
     /// Why WeChat is not to be asked again for this person.

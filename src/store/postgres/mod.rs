@@ -25,6 +25,7 @@ mod nodes;
 mod open;
 mod outbox;
 mod own;
+mod parks;
 mod presence;
 mod queue;
 mod readers;
@@ -95,6 +96,7 @@ impl Postgres {
             messages: all.clone(),
             keys: all.clone(),
             tokens: all.clone(),
+            parks: all.clone(),
             users: all.clone(),
             suppressions: all.clone(),
             counts: all.clone(),

@@ -16,6 +16,7 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/postgres/0005_by_time.sql"),
     include_str!("../../../migrations/postgres/0006_suppressions.sql"),
     include_str!("../../../migrations/postgres/0007_client_turns.sql"),
+    include_str!("../../../migrations/postgres/0008_parks.sql"),
 ];
 
 /// The oldest server that knows all that we say, as `server_version_num`.

@@ -33,6 +33,7 @@ mod lock;
 mod messages;
 mod open;
 mod outbox;
+mod parks;
 mod queue;
 mod readers;
 mod realign;
@@ -91,6 +92,7 @@ impl Sqlite {
             messages: all.clone(),
             keys: all.clone(),
             tokens: all.clone(),
+            parks: all.clone(),
             users: all.clone(),
             suppressions: all.clone(),
             counts: all.clone(),

@@ -14,6 +14,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/sqlite/0005_by_time.sql")),
     M::up(include_str!("../../../migrations/sqlite/0006_suppressions.sql")),
     M::up(include_str!("../../../migrations/sqlite/0007_client_turns.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0008_parks.sql")),
 ];
 
 /// The version that this program writes.

@@ -29,7 +29,7 @@ use wxgate::worker::Step;
 pub(crate) const CALLBACK_TOKEN: &str = "demotoken";
 pub(crate) const AES_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
 /// What tests run with that say nothing about limits: one person gets more than a person should.
-pub(crate) const UNLIMITED: &str = "\n[limits]\nopenid.rate = 0\nidentical.rate = 0\n";
+pub(crate) const UNLIMITED: &str = "\n[limits]\nopenid.rate = 0\nidentical.rate = 0\naccount.rate = 0\n";
 /// A Saturday morning in Beijing.
 const START: Timestamp = Timestamp::from_seconds(1_767_400_000);
 
