@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::read::Section;
-use crate::domain::limit::{LimitKind, Rate};
+use crate::domain::limit::{LimitKind, Pace, Rate};
 
 /// Words for spans, as in `per = "minute"`.
 const SPANS: [(&str, Duration); 4] = [
@@ -21,7 +21,7 @@ pub struct LimitsConfig {
     pub openid: Option<Rate>,
     pub identical: Option<Rate>,
     /// How fast messages of one account go to WeChat.
-    pub account: Option<Rate>,
+    pub account: Option<Pace>,
     /// Wrong keys, tokens and signatures from one address.
     pub auth_failures: Option<Rate>,
     /// What would be refused is only counted.
@@ -51,8 +51,8 @@ impl LimitsConfig {
             client: rate(LimitKind::Client.as_str()),
             openid: rate(LimitKind::Openid.as_str()),
             identical: rate(LimitKind::Identical.as_str()),
-            account: rate("account"),
             auth_failures: rate("auth_failures"),
+            account: read_pace(&mut section.section("account")),
             observe,
             suppression,
         }
@@ -65,6 +65,14 @@ impl SuppressionConfig {
         let age = section.span("suppression_age", Duration::ZERO..=Duration::from_secs(3650 * 24 * 3600));
         Self { is_on, age: Some(age).filter(|age| !age.is_zero()) }
     }
+}
+
+fn read_pace(section: &mut Section<'_>) -> Option<Pace> {
+    let first = read_rate(section);
+    let top = NonZeroU32::new(section.count("top", 0..=1_000_000));
+    section.close();
+    let first = first?;
+    Some(Pace { first, top: top.map_or(first.count, |top| top.max(first.count)) })
 }
 
 fn read_rate(section: &mut Section<'_>) -> Option<Rate> {

@@ -26,6 +26,14 @@ impl Rate {
     }
 }
 
+/// How fast an account's messages go to WeChat: as at first, and in the long run at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    pub first: Rate,
+    /// In `first.per`.
+    pub top: NonZeroU32,
+}
+
 /// Which limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitKind {

@@ -16,7 +16,7 @@ const SEND: &str = "/cgi-bin/message/template/send";
 /// Ten a second, five saved up.
 fn limits(rest: &str) -> String {
     format!(
-        "\n[limits]\nopenid.rate = 0\nidentical.rate = 0\naccount = {{ rate = 10, per = \"second\", burst = 5 }}\n{rest}"
+        "\n[limits]\nopenid.rate = 0\nidentical.rate = 0\naccount = {{ rate = 10, per = \"second\", burst = 5, top = 10 }}\n{rest}"
     )
 }
 
