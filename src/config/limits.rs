@@ -52,7 +52,7 @@ impl LimitsConfig {
             openid: rate(LimitKind::Openid.as_str()),
             identical: rate(LimitKind::Identical.as_str()),
             auth_failures: rate("auth_failures"),
-            account: read_pace(&mut section.section("account")),
+            account: read_pace(section.section("account")),
             observe,
             suppression,
         }
@@ -67,8 +67,8 @@ impl SuppressionConfig {
     }
 }
 
-fn read_pace(section: &mut Section<'_>) -> Option<Pace> {
-    let first = read_rate(section);
+fn read_pace(mut section: Section<'_>) -> Option<Pace> {
+    let first = read_rate(&mut section);
     let top = NonZeroU32::new(section.count("top", 0..=1_000_000));
     section.close();
     let first = first?;

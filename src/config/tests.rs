@@ -9,6 +9,7 @@ use super::store::{SecretsConfig, StoreConfig};
 use super::*;
 use crate::domain::account::CallbackMode;
 use crate::domain::caller::Scope;
+use crate::domain::limit::Pace;
 
 const SHOP: &str = "[accounts.shop]\napp_id = 'wx1'\napp_secret = 's3cr3t-1'\ntoken = 'tok3n'\n\
                     encoding_aes_key = 'abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG'\n";
@@ -41,8 +42,8 @@ fn the_compiled_in_defaults_are_a_whole_configuration() {
     assert_eq!(config.queue.lease, Duration::from_secs(60));
     assert_eq!(config.wechat.base_url, "https://api.weixin.qq.com");
     assert_eq!(config.redis, None);
-    let pace = config.limits.account.unwrap();
-    assert_eq!((pace.count.get(), pace.per, pace.burst.get()), (50, Duration::from_secs(1), 50));
+    let Pace { first, top } = config.limits.account.unwrap();
+    assert_eq!((first.count.get(), first.per, first.burst.get(), top.get()), (50, Duration::from_secs(1), 50, 1000));
     assert_eq!(config.secrets, SecretsConfig::GeneratedAt("data/wxgate.db.key".into()));
     assert!(config.accounts.is_empty() && config.clients.is_empty());
     assert_eq!(config.notes.warnings, Vec::<String>::new());
