@@ -21,7 +21,7 @@ use crate::failpoint::{Point, reach};
 use crate::http::{self, HttpState};
 use crate::services::accept::{Accept, Turns};
 use crate::services::access::{Access, AccessDoors, KeyRequest};
-use crate::services::accounts::Accounts;
+use crate::services::accounts::{Accounts, Register, RegisterDoors};
 use crate::services::batches::Batches;
 use crate::services::breaker::{BreakerRules, Breakers};
 use crate::services::clock_watch::ClockWatch;
@@ -89,6 +89,15 @@ impl App {
             metrics: metrics.clone(),
         };
         let tokens = Tokens::new(&accounts, &config.token, &doors);
+        let doors = RegisterDoors {
+            stored: stores.accounts.clone(),
+            accounts: accounts.clone(),
+            tokens: tokens.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        };
+        let register = Register::new(doors, config.accounts, config.wechat.base_url);
+        register.refresh().await?;
         let outcomes = Outcomes::default();
         let limits = Limits::new(&config.limits, metrics.clone());
         let slots = Slots::new(config.queue.concurrency);
@@ -159,7 +168,14 @@ impl App {
             outcomes: outcomes.clone(),
             slots: slots.clone(),
         };
-        let timer = Timer { tokens: tokens.clone(), sweep, access: access.clone(), limits, clock: clock.clone() };
+        let timer = Timer {
+            tokens: tokens.clone(),
+            sweep,
+            access: access.clone(),
+            register: register.clone(),
+            limits,
+            clock: clock.clone(),
+        };
         let reports = Reports {
             messages: stores.messages.clone(),
             accept: accept.clone(),
@@ -176,6 +192,7 @@ impl App {
             accept,
             batches,
             reports,
+            register,
             verify,
             receive,
             tokens,

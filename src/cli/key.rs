@@ -83,10 +83,13 @@ struct Revoke {
 
 impl KeyCommand {
     pub(super) async fn run(self, config: Config) -> Result<(), Failure> {
-        if let What::Create(Create { accounts: Some(names), .. }) = &self.what {
-            check_accounts(names, &config)?;
-        }
         let stores = open_stores(&config).await?;
+        if let What::Create(Create { accounts: Some(names), .. }) = &self.what
+            && let Err(failure) = check_accounts(names, &config, &stores).await
+        {
+            stores.close().await;
+            return Err(failure);
+        }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let doors =
             AccessDoors { keys: stores.keys.clone(), nonces: None, clock: clock.clone(), metrics: Metrics::new() };
@@ -107,10 +110,16 @@ async fn open_stores(config: &Config) -> Result<store::Stores, Failure> {
     Ok(store::open::open_for_tools(&config.store, Sealer::new(key.0)).await?)
 }
 
-fn check_accounts(names: &[String], config: &Config) -> Result<(), Failure> {
-    let is_known = |name: &String| config.accounts.iter().any(|account| *account.name == **name);
+async fn check_accounts(names: &[String], config: &Config, stores: &store::Stores) -> Result<(), Failure> {
+    let stored = stores.accounts.list().await?;
+    let is_known = |name: &String| {
+        config.accounts.iter().any(|account| *account.name == **name)
+            || stored.iter().any(|stored| stored.name == *name)
+    };
     match names.iter().find(|name| !is_known(name)) {
-        Some(name) => Err(Failure::Usage(format!("--accounts: the configuration has no account {name:?}"))),
+        Some(name) => {
+            Err(Failure::Usage(format!("--accounts: neither the configuration nor the store has an account {name:?}")))
+        }
         None => Ok(()),
     }
 }

@@ -18,7 +18,8 @@ use super::{health, problems};
     paths(
         messages::send, messages::list, messages::look_up, messages::cancel, messages::retry, messages::resolve,
         batches::send, batches::look_up, batches::cancel,
-        accounts::token, users::look_up, users::bind,
+        accounts::list, accounts::create, accounts::look_up, accounts::change, accounts::delete, accounts::token::token,
+        users::look_up, users::bind,
         health::health, health::ready, health::metrics, problems::list, problems::look_up,
     ),
     components(schemas(
@@ -27,7 +28,7 @@ use super::{health, problems};
     tags(
         (name = "messages", description = "Send, read, cancel, retry, resolve."),
         (name = "batches", description = "Many sends at once: keep, read, cancel."),
-        (name = "accounts", description = "Tokens of the WeChat accounts."),
+        (name = "accounts", description = "WeChat accounts made at run time, and the tokens of all."),
         (name = "users", description = "Openids that were seen, and their business user ids."),
         (name = "operation", description = "Health, figures, error codes."),
     ),

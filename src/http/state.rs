@@ -9,6 +9,7 @@ use crate::config::http::{ApiConfig, CallbackConfig, ServerConfig};
 use crate::domain::clock::Clock;
 use crate::services::accept::Accept;
 use crate::services::access::Access;
+use crate::services::accounts::Register;
 use crate::services::batches::Batches;
 use crate::services::health::Health;
 use crate::services::receive::Receive;
@@ -25,6 +26,7 @@ pub struct HttpState {
     pub accept: Accept,
     pub batches: Batches,
     pub reports: Reports,
+    pub register: Register,
     pub verify: Verify,
     pub receive: Receive,
     pub tokens: Tokens,
@@ -54,6 +56,7 @@ parts! {
     Accept => accept,
     Batches => batches,
     Reports => reports,
+    Register => register,
     Tokens => tokens,
     Users => users,
     Health => health,

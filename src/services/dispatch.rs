@@ -134,7 +134,8 @@ impl Dispatch {
     /// The accounts that messages can be sent for now, and how many: what the worker takes up.
     pub fn open_accounts(&self) -> Vec<OpenAccount> {
         let now = self.clock.now();
-        let rooms = self.accounts.iter().map(|account| {
+        let accounts = self.accounts.table();
+        let rooms = accounts.values().map(|account| {
             let room = if self.tokens.can_send(&account.name) { self.breakers.room(&account.name, now) } else { 0 };
             OpenAccount { name: account.name.clone(), room }
         });
@@ -143,7 +144,7 @@ impl Dispatch {
 
     /// The place on the line is held until the last call has ended, and no longer.
     async fn travel(&self, trip: &mut Trip, permit: Permit, audience: Audience) -> Next {
-        let Some(account) = self.accounts.look_up(&trip.lease.account).cloned() else {
+        let Some(account) = self.accounts.look_up(&trip.lease.account) else {
             let pause = self.clock.now().plus(Duration::from_secs(60));
             return self.rules.wait(self.situation(trip, self.clock.now()), pause, "account_not_configured".to_owned());
         };

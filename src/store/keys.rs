@@ -46,6 +46,6 @@ pub(super) fn open(sealer: &Sealer, id: &str, sealed: Option<String>) -> Signing
 }
 
 /// The row that a sealed secret is bound to.
-fn row_name(id: &str) -> String {
+pub(super) fn row_name(id: &str) -> String {
     format!("key/{id}")
 }

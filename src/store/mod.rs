@@ -3,6 +3,7 @@
 //! Each trait is one door; its doc comments are the contract that every backend keeps. A verb is whole: it is one
 //! transaction, and when it returns `Ok` its effect is on disk.
 
+pub mod accounts;
 pub mod allowance;
 pub mod batches;
 mod bounds;
@@ -18,6 +19,7 @@ pub mod outbox;
 pub mod postgres;
 pub mod queue;
 pub mod redis;
+pub mod reseal;
 pub mod restore;
 mod rules;
 pub mod sqlite;
@@ -28,6 +30,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use accounts::Accounts;
 pub use allowance::Allowance;
 pub use batches::{Batches, KeptBatch};
 pub use callbacks::Inbox;
@@ -37,6 +40,7 @@ pub use messages::Messages;
 pub use nonces::SharedNonces;
 pub use outbox::{Accepted, Outbox};
 pub use queue::{Change, OpenAccount, Queue, Realigned, Rescued, Settled};
+pub use reseal::Reseal;
 pub use restore::Restore;
 pub use tokens::{SharedTokens, Tokens};
 pub use users::Users;
@@ -49,11 +53,13 @@ pub struct Stores {
     pub queue: Arc<dyn Queue>,
     pub inbox: Arc<dyn Inbox>,
     pub messages: Arc<dyn Messages>,
+    pub accounts: Arc<dyn Accounts>,
     pub keys: Arc<dyn Keys>,
     pub tokens: Arc<dyn Tokens>,
     pub users: Arc<dyn Users>,
     pub counts: Arc<dyn Counts>,
     pub restore: Arc<dyn Restore>,
+    pub reseal: Arc<dyn Reseal>,
     pub closing: Arc<dyn Closing>,
 }
 

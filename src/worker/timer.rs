@@ -1,4 +1,4 @@
-//! The clock's work: tokens ahead of their end, orphans, expired messages, changed keys; and beside it, hour by hour, what
+//! The clock's work: tokens ahead of their end, orphans, expired messages, changed keys and accounts; and beside it, hour by hour, what
 //! is old enough to be deleted.
 
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::clock::Clock;
 use crate::services::access::Access;
+use crate::services::accounts::Register;
 use crate::services::limits::Limits;
 use crate::services::sweep::Sweep;
 use crate::services::tokens::Tokens;
@@ -25,6 +26,7 @@ pub struct Timer {
     pub tokens: Tokens,
     pub sweep: Sweep,
     pub access: Access,
+    pub register: Register,
     pub limits: Limits,
     pub clock: Arc<dyn Clock>,
 }
@@ -80,6 +82,7 @@ impl Timer {
         report("orphans cannot be taken back", self.sweep.rescue().await);
         report("expired messages cannot be ended", self.sweep.expire().await);
         report("stored keys cannot be read", self.access.refresh().await);
+        report("stored accounts cannot be read", self.register.refresh().await);
         report("when keys were used cannot be kept", self.access.keep_uses(false).await);
     }
 

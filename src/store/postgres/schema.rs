@@ -12,6 +12,7 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/postgres/0001_first.sql"),
     include_str!("../../../migrations/postgres/0002_batches.sql"),
     include_str!("../../../migrations/postgres/0003_signing_keys.sql"),
+    include_str!("../../../migrations/postgres/0004_accounts.sql"),
 ];
 
 /// The oldest server that knows all that we say, as `server_version_num`.
@@ -19,6 +20,9 @@ const OLDEST: i32 = 130_000;
 
 /// The version that this program writes.
 pub(super) const LATEST: usize = STEPS.len();
+
+/// The first version that has accounts.
+pub(super) const ACCOUNTS: usize = 4;
 
 /// The version of the database; refused when a newer program has written it.
 pub(super) async fn version(client: &Client) -> Result<usize, Error> {

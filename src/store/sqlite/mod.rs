@@ -10,13 +10,14 @@
 //! | `callbacks` | a callback, with what makes it one of a kind | its account and `dedupe_key` |
 //! | `batches` | what was answered for a batch; its messages name it | |
 //! | `receipts` | receipts that settled nothing: unmatched, late, or neither success nor failure | two on the unmatched |
-//! | `users`, `keys`, `tokens` | as their doors say | `user_id` |
+//! | `users`, `keys`, `tokens`, `accounts` | as their doors say | `user_id`; `app_id` |
 //! | `counts`, `totals` | figures, written with the change they count | |
 //!
 //! Lists by `client` or `template_id` alone have no index: one more write for every message, all day, for a question that is
 //! seldom asked. They walk the ids, newest first, until the page is full or the time is up. `account` has one: it is what
 //! callers are limited to, its two columns never change, and each account's ids only grow, so its inserts go to one page.
 
+mod accounts;
 mod batches;
 mod callbacks;
 mod counts;
@@ -35,6 +36,7 @@ mod readers;
 mod realign;
 mod receipts;
 mod rescue;
+mod reseal;
 mod reserve;
 mod restore;
 mod row;
@@ -50,7 +52,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use open::{migrate, open, open_for_tools};
+pub use open::{migrate, open, open_for_tools, peek_accounts};
 
 use self::readers::Readers;
 use self::writer::Writer;
@@ -77,11 +79,13 @@ impl Sqlite {
             queue: all.clone(),
             inbox: all.clone(),
             messages: all.clone(),
+            accounts: all.clone(),
             keys: all.clone(),
             tokens: all.clone(),
             users: all.clone(),
             counts: all.clone(),
             restore: all.clone(),
+            reseal: all.clone(),
             closing: all,
         }
     }

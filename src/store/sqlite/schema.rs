@@ -10,10 +10,14 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/sqlite/0001_first.sql")),
     M::up(include_str!("../../../migrations/sqlite/0002_batches.sql")),
     M::up(include_str!("../../../migrations/sqlite/0003_signing_keys.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0004_accounts.sql")),
 ];
 
 /// The version that this program writes.
 pub(super) const LATEST: usize = STEPS.len();
+
+/// The first version that has accounts.
+pub(super) const ACCOUNTS: usize = 4;
 
 /// The version of the file; refused when a newer program has written it.
 pub(super) fn version(conn: &Connection) -> Result<usize, Error> {

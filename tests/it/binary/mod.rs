@@ -6,4 +6,5 @@ mod logs;
 mod nodes;
 mod postgres;
 pub(crate) mod process;
+mod rekey;
 mod shutdown;

@@ -1,5 +1,6 @@
 //! The contract of each door, once for every backend.
 
+mod accounts;
 pub(crate) mod backend;
 mod batches;
 mod build;
