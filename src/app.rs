@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::config::http::ServerConfig;
+use crate::domain::audit::Actor;
 use crate::domain::caller::Scope;
 use crate::domain::clock::Clock;
 use crate::domain::ids::BootId;
@@ -156,6 +157,7 @@ impl App {
             messages: stores.messages.clone(),
             inbox: stores.inbox.clone(),
             batches: stores.batches.clone(),
+            audit: stores.audit.clone(),
             retention: config.retention,
             outcomes: outcomes.clone(),
             running,
@@ -193,6 +195,7 @@ impl App {
             batches,
             reports,
             register,
+            audit: stores.audit.clone(),
             verify,
             receive,
             tokens,
@@ -221,7 +224,7 @@ impl App {
             expires_at: None,
             signing: false,
         };
-        let (_, text) = self.access.create(request).await?;
+        let (_, text) = self.access.create(request, Actor::gateway()).await?;
         Ok(Some(text))
     }
 

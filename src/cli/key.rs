@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::actor;
 use super::exit::Failure;
 use super::out::{columns, complain, say};
 use crate::config::Config;
@@ -132,7 +133,7 @@ impl Create {
         }
         let Self { client, scopes, accounts, templates, signing, .. } = self;
         let request = KeyRequest { client, scopes, accounts, templates, expires_at, signing };
-        let (key, text) = access.create(request).await?;
+        let (key, text) = access.create(request, actor::of_command()).await?;
         complain(format!("{} for {}: it is shown only now, keep it safe.", key.id, key.client));
         Ok(say(text.expose())?)
     }
@@ -163,7 +164,7 @@ impl Revoke {
             let place = format!("[clients.{}]", self.id);
             return Err(Failure::Usage(format!("{} stands in the configuration: take {place} out there", self.id)));
         }
-        if access.revoke(&self.id).await? {
+        if access.revoke(&self.id, actor::of_command()).await? {
             return Ok(say(format!("{} is revoked", self.id))?);
         }
         Err(Failure::Runtime(anyhow::anyhow!("there is no such key, or it was revoked before: {}", self.id)))

@@ -1,5 +1,6 @@
 //! The command line: one file a command. Exit codes: 0, 1 a fault at run time, 2 wrong usage or configuration.
 
+mod actor;
 mod config;
 mod dev;
 mod doctor;

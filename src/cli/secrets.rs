@@ -6,10 +6,12 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 
+use super::actor;
 use super::exit::Failure;
 use super::out::{complain, say};
 use crate::config::Config;
 use crate::config::store::{SealKey, SecretsConfig, StoreConfig};
+use crate::domain::audit::{Act, Action};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
@@ -90,7 +92,8 @@ impl Rekey {
 
     async fn reseal(&self, stores: &Stores, to: Sealer) -> Result<(), Failure> {
         let progress = Arc::new(|done: usize| drop(say(format!("  {done} …"))));
-        let done = stores.reseal.reseal(to, self.leave_unreadable, progress).await?;
+        let act = Act::new(SystemClock.now(), actor::of_command(), Action::SecretsRekeyed, "secrets.key");
+        let done = stores.reseal.reseal(to, self.leave_unreadable, progress, act).await?;
         for unreadable in &done.unreadable {
             complain(format!("sealed under another key than the present and the new one: {unreadable}"));
         }

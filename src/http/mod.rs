@@ -31,7 +31,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use api::{accounts, batches, messages, users};
+use api::{accounts, audit, batches, messages, users};
 use error::{ApiError, Code};
 use extract::caller;
 use front::Front;
@@ -75,6 +75,7 @@ fn api(state: &HttpState) -> Router<HttpState> {
         .route("/v1/accounts", get(accounts::list).post(accounts::create))
         .route("/v1/accounts/{account}", get(accounts::look_up).patch(accounts::change).delete(accounts::delete))
         .route("/v1/accounts/{account}/token", get(accounts::token::token))
+        .route("/v1/audit", get(audit::list))
         .route("/v1/accounts/{account}/users/{openid}", get(users::look_up).put(users::bind))
         .route_layer(from_fn_with_state(state.clone(), signed::prove))
 }

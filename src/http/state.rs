@@ -17,6 +17,7 @@ use crate::services::reports::Reports;
 use crate::services::tokens::Tokens;
 use crate::services::users::Users;
 use crate::services::verify::Verify;
+use crate::store;
 use crate::telemetry::metrics::Metrics;
 
 /// Services and the sections that the faces need. Cheap to clone.
@@ -27,6 +28,7 @@ pub struct HttpState {
     pub batches: Batches,
     pub reports: Reports,
     pub register: Register,
+    pub audit: Arc<dyn store::Audit>,
     pub verify: Verify,
     pub receive: Receive,
     pub tokens: Tokens,
@@ -57,6 +59,7 @@ parts! {
     Batches => batches,
     Reports => reports,
     Register => register,
+    Arc<dyn store::Audit> => audit,
     Tokens => tokens,
     Users => users,
     Health => health,

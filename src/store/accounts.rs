@@ -4,13 +4,15 @@ use async_trait::async_trait;
 
 use super::Error;
 use crate::domain::account::{AccountSecrets, SecretField, StoredAccount};
+use crate::domain::audit::Act;
 use crate::domain::seal::Sealer;
 use crate::domain::secret::Secret;
 
+/// `act`: what is written into `audit` in the same transaction, if something was changed.
 #[async_trait]
 pub trait Accounts: Send + Sync {
     /// Keeps it, every secret sealed under `secrets.key` for its row and column.
-    async fn add(&self, account: StoredAccount) -> Result<Added, Error>;
+    async fn add(&self, account: StoredAccount, act: Act) -> Result<Added, Error>;
 
     /// All, by name. A secret that cannot be opened is named in `lost`.
     async fn list(&self) -> Result<Vec<StoredAccount>, Error>;
@@ -18,11 +20,11 @@ pub trait Accounts: Send + Sync {
     async fn look_up(&self, name: &str) -> Result<Option<StoredAccount>, Error>;
 
     /// Keeps it in place of revision `account.revision - 1`; `false` when that is not the present one. Its `app_id` stays.
-    async fn change(&self, account: StoredAccount) -> Result<bool, Error>;
+    async fn change(&self, account: StoredAccount, act: Act) -> Result<bool, Error>;
 
     /// Deletes it with its kept token; its messages, users and callbacks stay. Not while messages of it are under way,
     /// unless `force`.
-    async fn remove(&self, name: &str, force: bool) -> Result<Removed, Error>;
+    async fn remove(&self, name: &str, force: bool, act: Act) -> Result<Removed, Error>;
 
     /// Grows when any process has changed an account since: cheap, for pollers.
     async fn version(&self) -> Result<i64, Error>;

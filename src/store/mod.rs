@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod allowance;
+pub mod audit;
 pub mod batches;
 mod bounds;
 pub mod callbacks;
@@ -32,6 +33,7 @@ use async_trait::async_trait;
 
 pub use accounts::Accounts;
 pub use allowance::Allowance;
+pub use audit::Audit;
 pub use batches::{Batches, KeptBatch};
 pub use callbacks::Inbox;
 pub use counts::{Counts, Space, StateCount};
@@ -54,6 +56,7 @@ pub struct Stores {
     pub inbox: Arc<dyn Inbox>,
     pub messages: Arc<dyn Messages>,
     pub accounts: Arc<dyn Accounts>,
+    pub audit: Arc<dyn Audit>,
     pub keys: Arc<dyn Keys>,
     pub tokens: Arc<dyn Tokens>,
     pub users: Arc<dyn Users>,

@@ -6,14 +6,16 @@ use async_trait::async_trait;
 
 use super::{Error, accounts, keys, tokens};
 use crate::domain::account::SecretField;
+use crate::domain::audit::Act;
 use crate::domain::seal::Sealer;
 
 #[async_trait]
 pub trait Reseal: Send + Sync {
     /// Seals everything under `to`, in one transaction: all of it or nothing. What is under `to` already stays. What opens under
     /// neither key is named in `unreadable`; then nothing is changed, unless `leave_unreadable`. Of tokens it is no matter: they
-    /// are fetched anew.
-    async fn reseal(&self, to: Sealer, leave_unreadable: bool, progress: Progress) -> Result<Resealed, Error>;
+    /// are fetched anew. `act` is written into `audit` in the same transaction, with the counts.
+    async fn reseal(&self, to: Sealer, leave_unreadable: bool, progress: Progress, act: Act)
+    -> Result<Resealed, Error>;
 }
 
 /// Told now and then how many are done.
@@ -30,6 +32,13 @@ pub struct Resealed {
     pub were_new: usize,
     /// "accounts shop.token": sealed under neither.
     pub unreadable: Vec<String>,
+}
+
+impl Resealed {
+    /// What is written down of it.
+    pub(super) fn told(&self, act: &Act) -> Act {
+        self.counts.iter().fold(act.clone(), |act, (table, count)| act.with(table, *count))
+    }
 }
 
 /// A column that holds sealed text. Every one of the schema stands in [`columns`].

@@ -13,3 +13,4 @@ mod faults;
 mod harness;
 mod redis;
 mod store;
+mod supply;

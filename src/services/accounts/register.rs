@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use super::Accounts;
 use crate::config::accounts::{NAME_RULE, check, is_name};
 use crate::domain::account::{Account, AccountChange, AccountSettings, StoredAccount};
+use crate::domain::audit::{Act, Action};
 use crate::domain::caller::Caller;
 use crate::domain::clock::Clock;
 use crate::services::accept::FieldError;
@@ -162,7 +163,11 @@ impl Register {
         let now = self.inner.doors.clock.now();
         let name = name.to_owned();
         let stored = StoredAccount { name, settings, lost: Vec::new(), revision: 1, created_at: now, updated_at: now };
-        match self.inner.doors.stored.add(stored.clone()).await? {
+        let fields = AccountSettings::default().differences(&stored.settings);
+        let act = Act::new(now, caller, Action::AccountCreated, &*stored.name)
+            .of_account(&stored.name)
+            .with("fields", fields);
+        match self.inner.doors.stored.add(stored.clone(), act).await? {
             Added::Kept => {}
             Added::NameTaken => {
                 let detail = format!("there is an account {:?} already: PATCH changes it", stored.name);
@@ -182,9 +187,20 @@ impl Register {
                 return Ok(self.known(stored));
             }
             let now = self.inner.doors.clock.now();
+            let mut fields = stored.settings.differences(&after);
+            // What was lost is given anew, or cleared: either way it changes.
+            fields.extend(
+                stored
+                    .lost
+                    .iter()
+                    .map(|field| field.as_str())
+                    .filter(|field| !fields.contains(field))
+                    .collect::<Vec<_>>(),
+            );
+            let act = Act::new(now, caller, Action::AccountChanged, name).of_account(name).with("fields", fields);
             let revision = stored.revision + 1;
             let after = StoredAccount { settings: after, lost: Vec::new(), revision, updated_at: now, ..stored };
-            if self.inner.doors.stored.change(after.clone()).await? {
+            if self.inner.doors.stored.change(after.clone(), act).await? {
                 self.look_again().await;
                 return Ok(self.known(after));
             }
@@ -195,7 +211,9 @@ impl Register {
     /// → how many messages wait for an account of this name now.
     pub async fn delete(&self, caller: &Caller, name: &str, force: bool) -> Result<u64, AccountError> {
         self.own(caller, name).await?;
-        match self.inner.doors.stored.remove(name, force).await? {
+        let now = self.inner.doors.clock.now();
+        let act = Act::new(now, caller, Action::AccountDeleted, name).of_account(name).with("force", force);
+        match self.inner.doors.stored.remove(name, force, act).await? {
             Removed::NotThere => Err(AccountError::NotFound),
             Removed::Busy { waiting } => Err(AccountError::Conflict {
                 detail: format!(

@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
-use super::Postgres;
 use super::command::{Command, Unit};
 use super::fault::unavailable;
 use super::lock_key::LockKey;
 use super::row::Fields;
 use super::sql::Sql;
+use super::{Postgres, audit};
 use crate::domain::account::{AccountOptions, AccountSettings, StoredAccount};
+use crate::domain::audit::Act;
 use crate::domain::seal::Sealer;
 use crate::store::accounts::{self, Added, Removed};
 use crate::store::{Accounts, Error};
@@ -19,8 +20,8 @@ const SELECT: &str = "SELECT name, app_id, app_secret, token, encoding_aes_key, 
 
 #[async_trait]
 impl Accounts for Postgres {
-    async fn add(&self, account: StoredAccount) -> Result<Added, Error> {
-        self.writer.run(Add { account, sealer: self.sealer.clone() }).await
+    async fn add(&self, account: StoredAccount, act: Act) -> Result<Added, Error> {
+        self.writer.run(Add { account, act, sealer: self.sealer.clone() }).await
     }
 
     async fn list(&self) -> Result<Vec<StoredAccount>, Error> {
@@ -32,12 +33,12 @@ impl Accounts for Postgres {
         found.as_ref().map(|row| read(row, &self.sealer)).transpose()
     }
 
-    async fn change(&self, account: StoredAccount) -> Result<bool, Error> {
-        self.writer.run(Change { account, sealer: self.sealer.clone() }).await
+    async fn change(&self, account: StoredAccount, act: Act) -> Result<bool, Error> {
+        self.writer.run(Change { account, act, sealer: self.sealer.clone() }).await
     }
 
-    async fn remove(&self, name: &str, force: bool) -> Result<Removed, Error> {
-        self.writer.run(Remove { name: name.to_owned(), force }).await
+    async fn remove(&self, name: &str, force: bool, act: Act) -> Result<Removed, Error> {
+        self.writer.run(Remove { name: name.to_owned(), force, act }).await
     }
 
     async fn version(&self) -> Result<i64, Error> {
@@ -50,6 +51,7 @@ impl Accounts for Postgres {
 
 struct Add {
     account: StoredAccount,
+    act: Act,
     sealer: Sealer,
 }
 
@@ -92,13 +94,14 @@ impl Command for Add {
             ],
         )
         .await?;
-        changed(unit).await?;
+        changed(unit, &self.act).await?;
         Ok(Added::Kept)
     }
 }
 
 struct Change {
     account: StoredAccount,
+    act: Act,
     sealer: Sealer,
 }
 
@@ -134,7 +137,7 @@ impl Command for Change {
             )
             .await?;
         if touched == 1 {
-            changed(unit).await?;
+            changed(unit, &self.act).await?;
         }
         Ok(touched == 1)
     }
@@ -143,6 +146,7 @@ impl Command for Change {
 struct Remove {
     name: String,
     force: bool,
+    act: Act,
 }
 
 #[async_trait]
@@ -155,7 +159,7 @@ impl Command for Remove {
     }
 
     async fn run(&self, unit: &Unit<'_>) -> Result<Removed, Error> {
-        let Self { name, force } = self;
+        let Self { name, force, .. } = self;
         if unit.row("SELECT 1 FROM accounts WHERE name = $1", &[name]).await?.is_none() {
             return Ok(Removed::NotThere);
         }
@@ -170,13 +174,14 @@ impl Command for Remove {
         }
         unit.execute("DELETE FROM accounts WHERE name = $1", &[name]).await?;
         unit.execute("DELETE FROM tokens WHERE account = $1", &[name]).await?;
-        changed(unit).await?;
+        changed(unit, &self.act).await?;
         Ok(Removed::Done { waiting })
     }
 }
 
-/// Pollers see it, in every process.
-async fn changed(unit: &Unit<'_>) -> Result<(), Error> {
+/// Written down; pollers see it, in every process.
+async fn changed(unit: &Unit<'_>, act: &Act) -> Result<(), Error> {
+    audit::write(unit, act).await?;
     unit.execute("UPDATE totals SET value = value + 1 WHERE name = 'accounts' AND boot = ''", &[]).await?;
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! The tables are those of SQLite (its `mod.rs` draws them), and `nodes`: the processes that serve this database.
 
 mod accounts;
+mod audit;
 mod batch;
 mod batches;
 mod callbacks;
@@ -91,6 +92,7 @@ impl Postgres {
             inbox: all.clone(),
             messages: all.clone(),
             accounts: all.clone(),
+            audit: all.clone(),
             keys: all.clone(),
             tokens: all.clone(),
             users: all.clone(),

@@ -2,17 +2,24 @@
 
 use async_trait::async_trait;
 
-use super::Postgres;
 use super::command::{Command, Unit};
 use super::sql::Sql;
+use super::{Postgres, audit};
+use crate::domain::audit::Act;
 use crate::domain::seal::Sealer;
 use crate::store::reseal::{Progress, Resealed, Work, columns};
 use crate::store::{Error, Reseal};
 
 #[async_trait]
 impl Reseal for Postgres {
-    async fn reseal(&self, to: Sealer, leave_unreadable: bool, progress: Progress) -> Result<Resealed, Error> {
-        self.writer.run(Again { from: self.sealer.clone(), to, leave_unreadable, progress }).await
+    async fn reseal(
+        &self,
+        to: Sealer,
+        leave_unreadable: bool,
+        progress: Progress,
+        act: Act,
+    ) -> Result<Resealed, Error> {
+        self.writer.run(Again { from: self.sealer.clone(), to, leave_unreadable, progress, act }).await
     }
 }
 
@@ -21,6 +28,7 @@ struct Again {
     to: Sealer,
     leave_unreadable: bool,
     progress: Progress,
+    act: Act,
 }
 
 #[async_trait]
@@ -47,6 +55,7 @@ impl Command for Again {
         for (update, id, text) in changes {
             unit.execute(&update, &[&id, &text]).await?;
         }
+        audit::write(unit, &work.result.told(&self.act)).await?;
         Ok(Resealed { applied: true, ..work.result })
     }
 }

@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::Sqlite;
 use super::fault::unavailable;
 use super::row::Fields;
 use super::writer::Unit;
+use super::{Sqlite, audit};
 use crate::domain::account::{AccountOptions, AccountSettings, StoredAccount};
+use crate::domain::audit::Act;
 use crate::domain::seal::Sealer;
 use crate::store::accounts::{self, Added, Removed};
 use crate::store::{Accounts, Error};
@@ -17,9 +18,9 @@ const SELECT: &str = "SELECT name, app_id, app_secret, token, encoding_aes_key, 
 
 #[async_trait]
 impl Accounts for Sqlite {
-    async fn add(&self, account: StoredAccount) -> Result<Added, Error> {
+    async fn add(&self, account: StoredAccount, act: Act) -> Result<Added, Error> {
         let sealer = self.sealer.clone();
-        self.writer.run(move |unit| add(unit, &sealer, &account)).await
+        self.writer.run(move |unit| add(unit, &sealer, &account, &act)).await
     }
 
     async fn list(&self) -> Result<Vec<StoredAccount>, Error> {
@@ -32,14 +33,14 @@ impl Accounts for Sqlite {
         self.readers.read(move |conn| look_up(conn, &sealer, &name)).await
     }
 
-    async fn change(&self, account: StoredAccount) -> Result<bool, Error> {
+    async fn change(&self, account: StoredAccount, act: Act) -> Result<bool, Error> {
         let sealer = self.sealer.clone();
-        self.writer.run(move |unit| change(unit, &sealer, &account)).await
+        self.writer.run(move |unit| change(unit, &sealer, &account, &act)).await
     }
 
-    async fn remove(&self, name: &str, force: bool) -> Result<Removed, Error> {
+    async fn remove(&self, name: &str, force: bool, act: Act) -> Result<Removed, Error> {
         let name = name.to_owned();
-        self.writer.run(move |unit| remove(unit, &name, force)).await
+        self.writer.run(move |unit| remove(unit, &name, force, &act)).await
     }
 
     async fn version(&self) -> Result<i64, Error> {
@@ -47,7 +48,7 @@ impl Accounts for Sqlite {
     }
 }
 
-fn add(unit: &Unit<'_>, sealer: &Sealer, account: &StoredAccount) -> Result<Added, Error> {
+fn add(unit: &Unit<'_>, sealer: &Sealer, account: &StoredAccount, act: &Act) -> Result<Added, Error> {
     let StoredAccount { name, settings, revision, created_at, updated_at, .. } = account;
     let exists = |sql: &str, value: &str| -> Result<bool, Error> { Ok(unit.tx.prepare_cached(sql)?.exists([value])?) };
     if exists("SELECT 1 FROM accounts WHERE name = ?1", name)? {
@@ -77,11 +78,11 @@ fn add(unit: &Unit<'_>, sealer: &Sealer, account: &StoredAccount) -> Result<Adde
             created_at,
             updated_at,
         ])?;
-    changed(unit)?;
+    changed(unit, act)?;
     Ok(Added::Kept)
 }
 
-fn change(unit: &Unit<'_>, sealer: &Sealer, account: &StoredAccount) -> Result<bool, Error> {
+fn change(unit: &Unit<'_>, sealer: &Sealer, account: &StoredAccount, act: &Act) -> Result<bool, Error> {
     let StoredAccount { name, settings, revision, updated_at, .. } = account;
     let [app_secret, token, aes_key, previous_token, previous_aes_key] =
         accounts::seal(sealer, name, &settings.secrets)?;
@@ -104,12 +105,12 @@ fn change(unit: &Unit<'_>, sealer: &Sealer, account: &StoredAccount) -> Result<b
             updated_at,
         ])?;
     if touched == 1 {
-        changed(unit)?;
+        changed(unit, act)?;
     }
     Ok(touched == 1)
 }
 
-fn remove(unit: &Unit<'_>, name: &str, force: bool) -> Result<Removed, Error> {
+fn remove(unit: &Unit<'_>, name: &str, force: bool, act: &Act) -> Result<Removed, Error> {
     if !unit.tx.prepare_cached("SELECT 1 FROM accounts WHERE name = ?1")?.exists([name])? {
         return Ok(Removed::NotThere);
     }
@@ -128,12 +129,13 @@ fn remove(unit: &Unit<'_>, name: &str, force: bool) -> Result<Removed, Error> {
     }
     unit.tx.prepare_cached("DELETE FROM accounts WHERE name = ?1")?.execute([name])?;
     unit.tx.prepare_cached("DELETE FROM tokens WHERE account = ?1")?.execute([name])?;
-    changed(unit)?;
+    changed(unit, act)?;
     Ok(Removed::Done { waiting })
 }
 
-/// Pollers see it, in every process.
-fn changed(unit: &Unit<'_>) -> Result<(), Error> {
+/// Written down; pollers see it, in every process.
+fn changed(unit: &Unit<'_>, act: &Act) -> Result<(), Error> {
+    audit::write(unit, act)?;
     unit.tx.prepare_cached("UPDATE totals SET value = value + 1 WHERE name = 'accounts'")?.execute([])?;
     Ok(())
 }

@@ -11,6 +11,7 @@
 //! | `batches` | what was answered for a batch; its messages name it | |
 //! | `receipts` | receipts that settled nothing: unmatched, late, or neither success nor failure | two on the unmatched |
 //! | `users`, `keys`, `tokens`, `accounts` | as their doors say | `user_id`; `app_id` |
+//! | `audit` | an administrative act, written in the transaction of its change | `account` |
 //! | `counts`, `totals` | figures, written with the change they count | |
 //!
 //! Lists by `client` or `template_id` alone have no index: one more write for every message, all day, for a question that is
@@ -18,6 +19,7 @@
 //! callers are limited to, its two columns never change, and each account's ids only grow, so its inserts go to one page.
 
 mod accounts;
+mod audit;
 mod batches;
 mod callbacks;
 mod counts;
@@ -80,6 +82,7 @@ impl Sqlite {
             inbox: all.clone(),
             messages: all.clone(),
             accounts: all.clone(),
+            audit: all.clone(),
             keys: all.clone(),
             tokens: all.clone(),
             users: all.clone(),

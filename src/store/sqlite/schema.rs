@@ -11,6 +11,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/sqlite/0002_batches.sql")),
     M::up(include_str!("../../../migrations/sqlite/0003_signing_keys.sql")),
     M::up(include_str!("../../../migrations/sqlite/0004_accounts.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0005_audit.sql")),
 ];
 
 /// The version that this program writes.

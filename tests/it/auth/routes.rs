@@ -118,7 +118,7 @@ fn foreign(id: &str) -> (u16, &'static str) {
     match id {
         "send_template" => (422, "unknown_account"),
         "send_batch" => (422, "invalid_message"),
-        "list_messages" => (200, ""),
+        "list_messages" | "list_audit" => (200, ""),
         "create_account" => (403, "forbidden"),
         "list_accounts" => (200, "other"),
         _ => (404, "not_found"),

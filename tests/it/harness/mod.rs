@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wxgate::app::App;
 use wxgate::config::Config;
+use wxgate::domain::audit::Actor;
 use wxgate::domain::caller::Scope;
 use wxgate::domain::clock::{Clock, ManualClock, Timestamp};
 use wxgate::sandbox::{CallbackTarget, Sandbox, SandboxConfig};
@@ -156,7 +157,7 @@ impl TestApp {
             expires_at: None,
             signing: false,
         };
-        self.app.access().create(request).await.unwrap().1.expose().to_owned()
+        self.app.access().create(request, Actor::gateway()).await.unwrap().1.expose().to_owned()
     }
 
     /// A key as `wxgate key create --signing` makes it.
@@ -174,7 +175,7 @@ impl TestApp {
             expires_at: None,
             signing: true,
         };
-        sign::SigningKey::of(self.app.access().create(request).await.unwrap().1.expose())
+        sign::SigningKey::of(self.app.access().create(request, Actor::gateway()).await.unwrap().1.expose())
     }
 
     /// Runs what is due until nothing is.

@@ -8,7 +8,7 @@ use wxgate::store::accounts::{Added, Removed};
 use wxgate::store::open;
 
 use super::backend::{Backend, sealer};
-use super::build::{HOLD, at, message};
+use super::build::{HOLD, act, at, message};
 
 fn account(name: &str, app_id: &str) -> StoredAccount {
     let mut settings = AccountSettings { app_id: app_id.to_owned(), ..AccountSettings::default() };
@@ -35,16 +35,16 @@ async fn an_account_is_kept_listed_and_changed_from_its_present_revision(
     let accounts = &house.stores.accounts;
     let (shop, bar) = (account("shop", "wx1"), account("bar", "wx2"));
     let empty = accounts.version().await.unwrap();
-    assert_eq!(accounts.add(shop.clone()).await.unwrap(), Added::Kept);
-    assert_eq!(accounts.add(bar.clone()).await.unwrap(), Added::Kept);
-    assert_eq!(accounts.add(account("shop", "wx3")).await.unwrap(), Added::NameTaken);
-    assert_eq!(accounts.add(account("baz", "wx1")).await.unwrap(), Added::AppTaken);
+    assert_eq!(accounts.add(shop.clone(), act()).await.unwrap(), Added::Kept);
+    assert_eq!(accounts.add(bar.clone(), act()).await.unwrap(), Added::Kept);
+    assert_eq!(accounts.add(account("shop", "wx3"), act()).await.unwrap(), Added::NameTaken);
+    assert_eq!(accounts.add(account("baz", "wx1"), act()).await.unwrap(), Added::AppTaken);
     assert_eq!(accounts.version().await.unwrap(), empty + 2);
     assert_eq!(accounts.list().await.unwrap(), [bar, shop.clone()]);
     let mut changed = StoredAccount { revision: 2, updated_at: at(2), ..shop.clone() };
     changed.settings.secrets.set(SecretField::PreviousToken, None);
-    assert!(accounts.change(changed.clone()).await.unwrap());
-    assert!(!accounts.change(changed.clone()).await.unwrap(), "it is of revision 2 now");
+    assert!(accounts.change(changed.clone(), act()).await.unwrap());
+    assert!(!accounts.change(changed.clone(), act()).await.unwrap(), "it is of revision 2 now");
     assert_eq!(accounts.look_up("shop").await.unwrap(), Some(changed));
     assert_eq!(accounts.look_up("baz").await.unwrap(), None);
     assert_eq!(accounts.version().await.unwrap(), empty + 3);
@@ -57,17 +57,17 @@ async fn an_account_with_messages_under_way_goes_by_force_only(
 ) {
     let house = backend.open().await;
     let accounts = &house.stores.accounts;
-    accounts.add(account("shop", "wx1")).await.unwrap();
-    assert_eq!(accounts.remove("bar", true).await.unwrap(), Removed::NotThere);
+    accounts.add(account("shop", "wx1"), act()).await.unwrap();
+    assert_eq!(accounts.remove("bar", true, act()).await.unwrap(), Removed::NotThere);
     house.stores.outbox.accept(message("o1", at(0)), None).await.unwrap();
     house.stores.outbox.accept(message("o2", at(0)), Some(HOLD)).await.unwrap();
-    assert_eq!(accounts.remove("shop", false).await.unwrap(), Removed::Busy { waiting: 2 });
+    assert_eq!(accounts.remove("shop", false, act()).await.unwrap(), Removed::Busy { waiting: 2 });
     assert!(accounts.look_up("shop").await.unwrap().is_some());
     let version = accounts.version().await.unwrap();
-    assert_eq!(accounts.remove("shop", true).await.unwrap(), Removed::Done { waiting: 2 });
+    assert_eq!(accounts.remove("shop", true, act()).await.unwrap(), Removed::Done { waiting: 2 });
     assert_eq!(accounts.look_up("shop").await.unwrap(), None);
     assert_eq!(accounts.version().await.unwrap(), version + 1);
-    assert_eq!(accounts.add(account("shop", "wx1")).await.unwrap(), Added::Kept);
+    assert_eq!(accounts.add(account("shop", "wx1"), act()).await.unwrap(), Added::Kept);
 }
 
 #[rstest]
@@ -76,8 +76,8 @@ async fn a_sealed_secret_cannot_be_moved_and_needs_its_key(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let house = backend.open().await;
-    house.stores.accounts.add(account("shop", "wx1")).await.unwrap();
-    house.stores.accounts.add(account("bar", "wx2")).await.unwrap();
+    house.stores.accounts.add(account("shop", "wx1"), act()).await.unwrap();
+    house.stores.accounts.add(account("bar", "wx2"), act()).await.unwrap();
     house.execute("UPDATE accounts SET token = encoding_aes_key WHERE name = 'shop'").await;
     house
         .execute(

@@ -11,7 +11,7 @@ use wxgate::domain::state::{Lane, OnUnknown, State};
 
 use super::backend::{Backend, House};
 use super::build::{
-    HOLD, WINDOW, at, foreign_receipt, key, message, open_account, receipt, settlement, to_queued, to_sent,
+    HOLD, WINDOW, act, at, foreign_receipt, key, message, open_account, receipt, settlement, to_queued, to_sent,
 };
 
 #[derive(Clone, Debug)]
@@ -92,7 +92,7 @@ impl Run {
             Verb::Resolve { which, sent } => {
                 if let Some(id) = self.ids.get(which) {
                     let state = if sent { State::Sent } else { State::Failed };
-                    stores.messages.resolve(*id, state, now).await.unwrap().unwrap();
+                    stores.messages.resolve(*id, state, now, act()).await.unwrap().unwrap();
                 }
             }
             Verb::Rescue { running } => {
