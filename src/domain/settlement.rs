@@ -1,6 +1,6 @@
 //! What `Queue::settle` writes when a lease ends.
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, AttemptOutcome};
 use super::clock::Timestamp;
 use super::state::State;
 
@@ -11,8 +11,18 @@ pub struct Settlement {
     pub next: Next,
 }
 
+impl Settlement {
+    /// When the first attempt began that WeChat answered with "busy" under this lease, or as the lease told.
+    pub fn busy_since(&self) -> Option<Timestamp> {
+        if let Next::Queued { busy_since: Some(since), .. } = &self.next {
+            return Some(*since);
+        }
+        self.attempts.iter().find(|attempt| attempt.outcome == AttemptOutcome::Busy).map(|attempt| attempt.at)
+    }
+}
+
 /// Where a message goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Next {
     /// WeChat took it. `msgid` is missing only when WeChat answered a repeat without one.
     Sent {

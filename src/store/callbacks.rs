@@ -15,8 +15,12 @@ pub trait Inbox: Send + Sync {
     /// `queued`, `unknown` with that msgid): a msgid alone is not enough, WeChat has given one to two users. When there is
     /// none, and it reports a template message: exactly one message of the account and openid that is in doubt since less
     /// than a day (`doubtful_since` is set, and it is `unknown`, `queued` or `sent`: a repeat may be answered with another
-    /// msgid than the one its receipt names), and none that is `sending`, is taken to be the one. Otherwise the receipt is
-    /// kept unmatched, for `Queue::settle` to find. The settled message's date of change is `received_at`.
+    /// msgid than the one its receipt names), unless there is a rival, is taken to be the one. Otherwise the receipt is kept
+    /// unmatched, for `Queue::settle` to find. The settled message's date of change is `received_at`.
+    ///
+    /// A rival is another message of the account and openid that WeChat may have shown under a msgid that we do not know:
+    /// one that is `sending`, and, since less than a day, one that was answered with "busy" and has no receipt, or one that an
+    /// operator has ended as `failed`.
     async fn record(&self, callback: NewCallback) -> Result<Recorded, Error>;
 
     /// Forgets callbacks, what makes each one of a kind, and receipts that came before `before`: at most `limit` rows in all,

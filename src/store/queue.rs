@@ -40,8 +40,8 @@ pub trait Queue: Send + Sync {
     /// that receipt up. A `Queued` with `doubtful_since`, an `Unknown`, and a `Sent` without `msgid` are in doubt; so is a `Sent`
     /// of a lease with `doubtful_since` when nothing waits for its `msgid`, which may not be the first attempt's (the doubt is
     /// kept for a later receipt). When exactly one unmatched final receipt of a template message came for the same account and
-    /// openid since the doubt began, and no other message of them is in doubt or `sending`, that receipt settles the message.
-    /// The history tells both steps.
+    /// openid since the doubt began, and no other message of them is in doubt or a rival (see `Inbox::record`), that receipt
+    /// settles the message. The history tells both steps.
     /// A row that `rescue` took back meanwhile (`queued` or `unknown`, reason `crash` or `quarantined`) and nobody leased since
     /// is settled all the same: its result is known after all. Otherwise, when the generation is not current, nothing is written and
     /// `applied` is false.

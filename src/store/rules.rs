@@ -24,6 +24,14 @@ pub(super) const EXPIRED: &str = "expired";
 /// Receipts come within a day or not at all: an older doubt is not theirs.
 pub(super) const RECEIPT_DUE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// In doubt, as SQL: the message may be at WeChat under a `msgid` that we do not know (of a `sent` one we may know the wrong
+/// one). Word for word the condition of `messages_doubt`.
+pub(super) const IN_DOUBT: &str = "doubtful_since IS NOT NULL AND state IN ('queued', 'unknown', 'sent')";
+
+/// WeChat or an operator has said that it was not shown, as SQL; either may be wrong. Word for word the condition of
+/// `messages_rivals`.
+pub(super) const DENIED: &str = "(busy_since IS NOT NULL OR (state = 'failed' AND doubtful_since IS NOT NULL))";
+
 /// What a final receipt makes of a message.
 pub(super) struct Verdict {
     pub(super) state: State,

@@ -17,6 +17,8 @@ use crate::stay::Stay;
 use crate::support::process::Program;
 use crate::weather;
 
+/// Longer than a cycle takes on a busy machine, whatever it has to wait for.
+const PATIENCE: Duration = Duration::from_secs(300);
 const UNDER_WAY: &str = "SELECT count(*) FROM messages WHERE state IN ('scheduled', 'queued', 'sending')";
 /// What `Deed::Age` has made so old that it is deleted at the start.
 const OLD: &str = "SELECT count(*) FROM messages WHERE updated_at = 0";
@@ -34,7 +36,8 @@ impl Stay {
     /// Whatever goes wrong stands in the outcome.
     pub(crate) async fn cycle(&mut self, aim: Aim, seed: u64) -> Outcome {
         let mut outcome = Outcome::default();
-        if let Err(fault) = self.try_cycle(aim, seed, &mut outcome).await {
+        let cycle = tokio::time::timeout(PATIENCE, self.try_cycle(aim, seed, &mut outcome)).await;
+        if let Err(fault) = cycle.unwrap_or_else(|_| Err(format!("the cycle is not over after {PATIENCE:?}"))) {
             outcome.count.faults.push(fault);
         }
         self.cycles += 1;

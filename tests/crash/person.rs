@@ -204,7 +204,7 @@ impl Person {
 }
 
 async fn answer_to(request: reqwest::RequestBuilder) -> Answer {
-    let Ok(response) = request.timeout(Duration::from_secs(20)).send().await else { return Answer::Lost };
+    let Ok(response) = request.send().await else { return Answer::Lost };
     let status = response.status();
     // Half an answer is none.
     let Ok(body) = response.json::<Value>().await else { return Answer::Lost };

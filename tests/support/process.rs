@@ -19,6 +19,9 @@ use super::{AES_KEY, CALLBACK_TOKEN};
 /// Longer than anything here takes on a busy machine; reached only by a fault.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Longer than the gateway takes for any answer. Without it a request that is lost on its way would hold up everything.
+const ANSWER: Duration = Duration::from_secs(20);
+
 /// Addresses and a folder that outlive the process.
 pub(crate) struct Place {
     pub(crate) folder: tempfile::TempDir,
@@ -79,7 +82,7 @@ encoding_aes_key = "{AES_KEY}"
             hex::encode(Sha256::digest(secret.as_bytes())),
         );
         std::fs::write(folder.path().join("wxgate.toml"), text).unwrap();
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = reqwest::Client::builder().no_proxy().timeout(ANSWER).build().unwrap();
         let caller = Caller { url, key: format!("wxg_tests_{secret}"), http };
         Self { folder, sandbox, caller, _sandbox_ends: stop.drop_guard() }
     }

@@ -21,11 +21,7 @@ use crate::domain::receipt::Receipt;
 use crate::domain::state::State;
 use crate::failpoint::{Point, reach};
 use crate::store::Error;
-use crate::store::rules::{RECEIPT_DUE, Verdict, is_open, receipt_reason};
-
-/// In doubt: the message may be at WeChat under a `msgid` that we do not know (of a `sent` one we may know the wrong one).
-/// Word for word the condition of `messages_doubt`.
-const IN_DOUBT: &str = "doubtful_since IS NOT NULL AND state IN ('queued', 'unknown', 'sent')";
+use crate::store::rules::{DENIED, IN_DOUBT, RECEIPT_DUE, Verdict, is_open, receipt_reason};
 
 /// An unmatched final receipt.
 pub(super) struct Kept {
@@ -59,9 +55,10 @@ pub(super) async fn meant_for(
     let rows = unit.rows(select, &[&account, &touser, &since]).await?;
     let [row] = &rows[..] else { return Ok(None) };
     let kept = read_kept(row)?;
-    let others = in_doubt(unit, account, touser, since.minus(RECEIPT_DUE)).await?;
-    let alone =
-        others.iter().all(|other| other.id == message_id) && !is_sending(unit, account, touser, message_id).await?;
+    let oldest = since.minus(RECEIPT_DUE);
+    let others = in_doubt(unit, account, touser, oldest).await?;
+    let alone = others.iter().all(|other| other.id == message_id)
+        && !has_rival(unit, account, touser, message_id, oldest).await?;
     Ok(alone.then_some(kept))
 }
 
@@ -122,11 +119,10 @@ async fn by_msgid(unit: &Unit<'_>, account: &str, receipt: &Receipt) -> Result<O
 }
 
 async fn alone_in_doubt(unit: &Unit<'_>, callback: &NewCallback, receipt: &Receipt) -> Result<Option<Standing>, Error> {
-    let openid = receipt.openid.as_str();
-    let since = callback.received_at.minus(RECEIPT_DUE);
-    let mut doubtful = in_doubt(unit, &callback.account, openid, since).await?;
+    let (openid, oldest) = (receipt.openid.as_str(), callback.received_at.minus(RECEIPT_DUE));
+    let mut doubtful = in_doubt(unit, &callback.account, openid, oldest).await?;
     let (Some(message), true) = (doubtful.pop(), doubtful.is_empty()) else { return Ok(None) };
-    let rival = is_sending(unit, &callback.account, openid, message.id).await?;
+    let rival = has_rival(unit, &callback.account, openid, message.id, oldest).await?;
     Ok((!rival).then_some(message))
 }
 
@@ -143,10 +139,27 @@ async fn in_doubt(unit: &Unit<'_>, account: &str, touser: &str, since: Timestamp
     Ok(found)
 }
 
-/// Is another message of this user on its way? The index holds only what is being sent at this moment.
-async fn is_sending(unit: &Unit<'_>, account: &str, touser: &str, but: MessageId) -> Result<bool, Error> {
-    let select = "SELECT 1 FROM messages WHERE state = 'sending' AND account = $1 AND touser = $2 AND id <> $3 LIMIT 1";
-    Ok(unit.row(select, &[&account, &touser, &but]).await?.is_some())
+/// May another message of this user be meant, although it is in no doubt? One is on its way; or WeChat or an operator has
+/// denied one, and it was shown all the same.
+async fn has_rival(
+    unit: &Unit<'_>,
+    account: &str,
+    touser: &str,
+    but: MessageId,
+    since: Timestamp,
+) -> Result<bool, Error> {
+    // The index holds only what is being sent at this moment.
+    let sending =
+        "SELECT 1 FROM messages WHERE state = 'sending' AND account = $1 AND touser = $2 AND id <> $3 LIMIT 1";
+    if unit.row(sending, &[&account, &touser, &but]).await?.is_some() {
+        return Ok(true);
+    }
+    let denied = format!(
+        "SELECT 1 FROM messages
+         WHERE account = $1 AND touser = $2 AND {DENIED} AND id <> $3 AND state NOT IN ('delivered', 'undelivered')
+            AND (busy_since >= $4 OR (state = 'failed' AND doubtful_since >= $4)) LIMIT 1"
+    );
+    Ok(unit.row(&denied, &[&account, &touser, &but, &since]).await?.is_some())
 }
 
 async fn keep(

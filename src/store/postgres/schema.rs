@@ -12,8 +12,10 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/postgres/0001_first.sql"),
     include_str!("../../../migrations/postgres/0002_batches.sql"),
     include_str!("../../../migrations/postgres/0003_signing_keys.sql"),
-    include_str!("../../../migrations/postgres/0004_accounts.sql"),
-    include_str!("../../../migrations/postgres/0005_audit.sql"),
+    include_str!("../../../migrations/postgres/0004_rivals.sql"),
+    include_str!("../../../migrations/postgres/0005_by_time.sql"),
+    include_str!("../../../migrations/postgres/0006_accounts.sql"),
+    include_str!("../../../migrations/postgres/0007_audit.sql"),
 ];
 
 /// The oldest server that knows all that we say, as `server_version_num`.
@@ -23,7 +25,7 @@ const OLDEST: i32 = 130_000;
 pub(super) const LATEST: usize = STEPS.len();
 
 /// The first version that has accounts.
-pub(super) const ACCOUNTS: usize = 4;
+pub(super) const ACCOUNTS: usize = 6;
 
 /// The version of the database; refused when a newer program has written it.
 pub(super) async fn version(client: &Client) -> Result<usize, Error> {

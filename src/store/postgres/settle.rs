@@ -99,12 +99,10 @@ impl Settle {
 
     async fn write(&self, unit: &Unit<'_>, kept: Option<&Kept>, doubt: Option<Timestamp>) -> Result<Settled, Error> {
         let (next, now) = (&self.settlement.next, self.now);
-        let (msgid, due_at, tries, busy) = match next {
-            Next::Sent { msgid } => (msgid.as_deref(), None, None, None),
-            Next::Queued { due_at, tries, busy_since, .. } => {
-                (None, Some(*due_at), Some(i64::from(*tries)), *busy_since)
-            }
-            _ => (None, None, None, None),
+        let (msgid, due_at, tries) = match next {
+            Next::Sent { msgid } => (msgid.as_deref(), None, None),
+            Next::Queued { due_at, tries, .. } => (None, Some(*due_at), Some(i64::from(*tries))),
+            _ => (None, None, None),
         };
         let mut lines = history::line(next.state(), now, reason(next))?;
         let (mut state, mut state_reason) = (next.state(), reason(next));
@@ -116,9 +114,10 @@ impl Settle {
         let attempts = history::lines(&self.settlement.attempts)?;
         let update = "UPDATE messages SET state = $2, state_reason = $3, msgid = coalesce($4, msgid),
                 due_at = coalesce($5, due_at), tries = coalesce($6, tries), doubtful_since = $7, updated_at = $8,
-                attempts = attempts || $9, history = history || $10, busy_since = $11
+                attempts = attempts || $9, history = history || $10,
+                busy_since = coalesce(busy_since, $11)
              WHERE id = $1 RETURNING id, state, state_reason, msgid";
-        let id = &self.lease.message_id;
+        let (id, busy) = (&self.lease.message_id, self.settlement.busy_since());
         let row = unit
             .row(update, &[id, &state, &state_reason, &msgid, &due_at, &tries, &doubt, &now, &attempts, &lines, &busy])
             .await?;

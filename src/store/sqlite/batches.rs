@@ -7,9 +7,10 @@ use rusqlite::{Connection, params};
 
 use super::fault::unavailable;
 use super::row::Fields;
+use super::seen::Seen;
 use super::standing::{self, Broken, Standing};
 use super::writer::Unit;
-use super::{Sqlite, messages, outbox};
+use super::{Sqlite, idempotency, messages, outbox};
 use crate::domain::batch::{Batch, BatchCount, NewBatch, RejectedItem};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::BatchId;
@@ -21,20 +22,23 @@ use crate::store::{Accepted, Error, bounds};
 #[async_trait]
 impl Batches for Sqlite {
     async fn keep(&self, batch: NewBatch, messages: Vec<(u32, NewMessage)>, atomic: bool) -> Result<KeptBatch, Error> {
-        let boot: Arc<str> = self.boot.as_str().into();
+        let (boot, seen): (Arc<str>, _) = (self.boot.as_str().into(), self.seen.clone());
         // Refused as a result, as in `accept`.
         self.writer
             .try_run(move |unit| match (unit.shortage, &batch.idempotency) {
-                (None, _) => keep(unit, &batch, &messages, atomic, &boot).map(Ok),
+                (None, _) => keep(unit, &seen, &batch, &messages, atomic, &boot).map(Ok),
                 (Some(shortage), None) => Ok(Err(shortage.clone())),
-                (Some(shortage), Some(key)) => Ok(known(unit.tx, key)?.ok_or_else(|| shortage.clone())),
+                (Some(shortage), Some(key)) => Ok(known(unit.tx, &seen, key)?.ok_or_else(|| shortage.clone())),
             })
             .await?
     }
 
     async fn known(&self, key: &IdempotencyKey) -> Result<Option<KeptBatch>, Error> {
-        let key = key.clone();
-        self.readers.read(move |conn| known(conn, &key)).await
+        if self.seen.hours_of(&key.key).is_none() {
+            return Ok(None);
+        }
+        let (key, seen) = (key.clone(), self.seen.clone());
+        self.readers.read(move |conn| known(conn, &seen, &key)).await
     }
 
     async fn look_up(&self, id: BatchId) -> Result<Option<(Batch, Vec<BatchCount>)>, Error> {
@@ -57,18 +61,19 @@ impl Batches for Sqlite {
 
 fn keep(
     unit: &mut Unit<'_>,
+    seen: &Seen,
     batch: &NewBatch,
     messages: &[(u32, NewMessage)],
     atomic: bool,
     boot: &str,
 ) -> Result<KeptBatch, Error> {
     if let Some(key) = &batch.idempotency
-        && let Some(known) = known(unit.tx, key)?
+        && let Some(known) = known(unit.tx, seen, key)?
     {
         return Ok(known);
     }
     if atomic {
-        let in_the_way = mismatches(unit, messages)?;
+        let in_the_way = mismatches(unit, seen, messages)?;
         if !in_the_way.is_empty() {
             return Ok(KeptBatch::Refused(in_the_way));
         }
@@ -76,7 +81,7 @@ fn keep(
     let mut message_ids = Vec::with_capacity(messages.len());
     let mut rejected = batch.rejected.clone();
     for (index, message) in messages {
-        match outbox::accept(unit, message, None, boot)? {
+        match outbox::accept(unit, seen, message, None, boot)? {
             Accepted::New => message_ids.push(message.id),
             Accepted::Replay { message_id } => message_ids.push(message_id),
             Accepted::Mismatch { message_id } => rejected.push(RejectedItem::mismatch(*index, message_id)),
@@ -85,16 +90,19 @@ fn keep(
     rejected.sort_by_key(|item| item.index);
     let kept =
         Batch { id: batch.id, client: batch.client.clone(), created_at: batch.created_at, message_ids, rejected };
-    insert(unit, &kept, batch.idempotency.as_ref())?;
+    insert(unit, &kept)?;
+    if let Some(key) = &batch.idempotency {
+        idempotency::add(unit.tx, seen, key, kept.id, kept.created_at)?;
+    }
     Ok(KeptBatch::New(kept))
 }
 
 /// Items whose own idempotency key belongs to another body, one that stands in this very request included.
-fn mismatches(unit: &Unit<'_>, messages: &[(u32, NewMessage)]) -> Result<Vec<RejectedItem>, Error> {
+fn mismatches(unit: &Unit<'_>, seen: &Seen, messages: &[(u32, NewMessage)]) -> Result<Vec<RejectedItem>, Error> {
     let mut found = Vec::new();
     for (at, (index, message)) in messages.iter().enumerate() {
         let Some(key) = &message.idempotency else { continue };
-        let in_the_way = match outbox::find(unit.tx, key)? {
+        let in_the_way = match outbox::find(unit.tx, seen, key)? {
             Some(Accepted::Mismatch { message_id }) => Some(message_id),
             Some(_) => None,
             None => earlier_in(messages[..at].iter().map(|(_, message)| message), key),
@@ -104,7 +112,7 @@ fn mismatches(unit: &Unit<'_>, messages: &[(u32, NewMessage)]) -> Result<Vec<Rej
     Ok(found)
 }
 
-fn insert(unit: &Unit<'_>, batch: &Batch, key: Option<&IdempotencyKey>) -> Result<(), Error> {
+fn insert(unit: &Unit<'_>, batch: &Batch) -> Result<(), Error> {
     let text = |json: serde_json::Result<String>| json.map_err(|_| unavailable("a batch cannot be written as JSON"));
     let message_ids = text(serde_json::to_string(&batch.message_ids))?;
     let rejected = text(serde_json::to_string(&batch.rejected))?;
@@ -113,26 +121,13 @@ fn insert(unit: &Unit<'_>, batch: &Batch, key: Option<&IdempotencyKey>) -> Resul
             "INSERT INTO batches (id, client, created_at, message_ids, rejected) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
         .execute(params![batch.id, batch.client, batch.created_at, message_ids, rejected])?;
-    if let Some(key) = key {
-        unit.tx
-            .prepare_cached(
-                "INSERT INTO idempotency (client, endpoint, key, body_hash, message_id, created_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute(params![key.client, key.endpoint, key.key, key.body_hash, batch.id, batch.created_at])?;
-    }
     Ok(())
 }
 
-fn known(conn: &Connection, key: &IdempotencyKey) -> Result<Option<KeptBatch>, Error> {
-    let mut select = conn.prepare_cached(
-        "SELECT key, body_hash, message_id FROM idempotency WHERE client = ?1 AND endpoint = ?2 AND key = ?3",
-    )?;
-    let mut rows = select.query(params![key.client, key.endpoint, key.key])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let fields = Fields::new(row, "idempotency", "key");
-    let batch_id = fields.parsed("message_id", BatchId::parse)?;
-    if fields.get::<String>("body_hash")? != key.body_hash {
+fn known(conn: &Connection, seen: &Seen, key: &IdempotencyKey) -> Result<Option<KeptBatch>, Error> {
+    let Some(kept) = idempotency::find(conn, seen, key, BatchId::parse)? else { return Ok(None) };
+    let batch_id = kept.id;
+    if !kept.same {
         return Ok(Some(KeptBatch::Mismatch { batch_id }));
     }
     // Retention took the batch before its key: nothing can be said of it any more.

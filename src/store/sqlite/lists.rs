@@ -1,7 +1,7 @@
 //! Pages of messages, newest first, without sorting more than is under way.
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::row;
 use crate::domain::ids::MessageId;
@@ -77,6 +77,11 @@ struct Read {
 struct Query {
     sql: String,
     values: Vec<Value>,
+    /// The index begins with a span of time: one is read after the other.
+    by_span: bool,
+    /// Between these two ids.
+    oldest: Option<String>,
+    newest: Option<String>,
 }
 
 impl Query {
@@ -86,7 +91,13 @@ impl Query {
             (None, Some([only])) => Some(only.clone()),
             (account, _) => account.clone(),
         };
-        let mut query = Self { sql: String::new(), values: Vec::new() };
+        let mut query = Self {
+            sql: String::new(),
+            values: Vec::new(),
+            by_span: filter.touser.is_some(),
+            oldest: filter.created_after.map(|from| bounds::lowest_id(MessageId::PREFIX, from.minus(ID_SLACK))),
+            newest: filter.created_before.map(|until| bounds::lowest_id(MessageId::PREFIX, until.plus(ID_SLACK))),
+        };
         let index = index_for(filter, account.is_some(), crowded);
         query.sql = format!("SELECT {} FROM messages {index} WHERE TRUE", row::MESSAGE_COLUMNS);
         if let Some(state) = filter.state {
@@ -104,17 +115,25 @@ impl Query {
         query.visible(visible);
         if let Some(from) = filter.created_after {
             query.and("created_at >= ?", from.as_millis());
-            query.and("id >= ?", bounds::lowest_id(MessageId::PREFIX, from.minus(ID_SLACK)));
         }
         if let Some(until) = filter.created_before {
             query.and("created_at < ?", until.as_millis());
-            query.and("id < ?", bounds::lowest_id(MessageId::PREFIX, until.plus(ID_SLACK)));
+        }
+        if let Some(oldest) = query.oldest.clone() {
+            query.and("id >= ?", oldest);
+        }
+        if let Some(newest) = query.newest.clone() {
+            query.and("id < ?", newest);
         }
         query
     }
 
-    fn part(&self, after: Option<&str>, limit: usize) -> (String, Vec<Value>) {
+    fn part(&self, span: Option<&str>, after: Option<&str>, limit: usize) -> (String, Vec<Value>) {
         let (mut sql, mut values) = (self.sql.clone(), self.values.clone());
+        if let Some(span) = span {
+            sql += " AND substr(id, 1, 9) = ?";
+            values.push(Value::Text(span.to_owned()));
+        }
         if let Some(after) = after {
             sql += " AND id < ?";
             values.push(Value::Text(after.to_owned()));
@@ -125,7 +144,35 @@ impl Query {
     }
 
     fn run(&self, conn: &Connection, after: Option<&str>, limit: usize, found: &mut Found) -> Result<Read, Error> {
-        let (sql, values) = self.part(after, limit);
+        if !self.by_span {
+            return self.run_in(conn, None, after, limit, found);
+        }
+        let (mut left, mut last) = (limit, None);
+        let from = [after, self.newest.as_deref()].into_iter().flatten().min().unwrap_or("~");
+        let oldest = self.oldest.as_deref().and_then(|id| id.get(..SPAN)).unwrap_or_default();
+        let mut span = latest_span(conn, "<=", from)?;
+        while let Some(at) = span.filter(|at| at.as_str() >= oldest) {
+            let before = found.items.len() + found.unreadable;
+            let read = self.run_in(conn, Some(&at), after, left, found)?;
+            left -= found.items.len() + found.unreadable - before;
+            last = read.last.or(last);
+            if left == 0 {
+                break;
+            }
+            span = latest_span(conn, "<", &at)?;
+        }
+        Ok(Read { is_full: left == 0 && last.is_some(), last })
+    }
+
+    fn run_in(
+        &self,
+        conn: &Connection,
+        span: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+        found: &mut Found,
+    ) -> Result<Read, Error> {
+        let (sql, values) = self.part(span, after, limit);
         let mut select = conn.prepare_cached(&sql)?;
         let mut rows = select.query(params_from_iter(&values))?;
         let (mut count, mut last) = (0, None);
@@ -160,6 +207,18 @@ impl Query {
     }
 }
 
+/// Characters of an id that change every nine hours.
+const SPAN: usize = 9;
+
+/// The newest span with messages, up to this id or span (`<=`), or before it (`<`).
+fn latest_span(conn: &Connection, how: &str, id: &str) -> Result<Option<String>, Error> {
+    let mut select = conn.prepare_cached(&format!(
+        "SELECT substr(id, 1, 9) FROM messages INDEXED BY messages_touser
+         WHERE substr(id, 1, 9) {how} ?1 ORDER BY substr(id, 1, 9) DESC LIMIT 1"
+    ))?;
+    Ok(select.query_row([id], |row| row.get(0)).optional()?)
+}
+
 const DUE: &str = "INDEXED BY messages_due";
 
 /// The index that leaves the fewest rows; SQLite, which has no statistics, would often choose another. What is under way is
@@ -191,7 +250,8 @@ mod tests {
     fn plan(filter: &MessageFilter, crowded: bool) -> String {
         let mut conn = Connection::open_in_memory().unwrap();
         super::super::schema::upgrade(&mut conn).unwrap();
-        let (sql, values) = Query::new(filter, crowded).part(Some("msg_01"), 50);
+        let query = Query::new(filter, crowded);
+        let (sql, values) = query.part(query.by_span.then_some("msg_01KAB"), Some("msg_01"), 50);
         let mut select = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let lines = select.query_map(params_from_iter(&values), |row| row.get::<_, String>("detail")).unwrap();
         lines.map(Result::unwrap).collect::<Vec<_>>().join("\n")
@@ -222,10 +282,10 @@ mod tests {
                 MessageFilter { account: text("a"), client: text("crm"), ..of_state(State::Delivered) },
                 "messages_account (account=? AND id<?)",
             ),
-            (MessageFilter { touser: text("o1"), ..all() }, "messages_touser (touser=? AND id<?)"),
+            (MessageFilter { touser: text("o1"), ..all() }, "messages_touser (<expr>=? AND touser=? AND id<?)"),
             (
                 MessageFilter { touser: text("o1"), account: text("a"), ..of_state(State::Failed) },
-                "messages_touser (touser=? AND id<?)",
+                "messages_touser (<expr>=? AND touser=? AND id<?)",
             ),
             (MessageFilter { batch_id, account: text("a"), ..all() }, "messages_batch (batch_id=? AND id<?)"),
             (of_state(State::Failed), "messages_trouble (state=? AND id<?)"),

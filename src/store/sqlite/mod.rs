@@ -5,8 +5,8 @@
 //!
 //! | table | row | indexes besides its key |
 //! | --- | --- | --- |
-//! | `messages` | a message; `attempts` and `history` are lines of JSON, appended in the update that changes its state | `due` (lease, by lane and account), `expiry` (expire), `lease` (rescue): only rows under way; `msgid` (receipts; not unique, WeChat has repeated some); `doubt` (receipts without a msgid of ours); `trouble`, `account`, `touser`, `batch` (lists) |
-//! | `idempotency` | a caller's key → its message | `age` (forget) |
+//! | `messages` | a message; `attempts` and `history` are lines of JSON, appended in the update that changes its state | `due` (lease, by lane and account), `expiry` (expire), `lease` (rescue): only rows under way; `msgid` (receipts; not unique, WeChat has repeated some); `doubt`, `rivals` (receipts without a msgid of ours); `trouble`, `account`, `touser`, `batch` (lists) |
+//! | `idempotency` | a caller's key → its message; no constraint: the writer looks before it adds, where `seen` says that it may be there | `hour` |
 //! | `callbacks` | a callback, with what makes it one of a kind | its account and `dedupe_key` |
 //! | `batches` | what was answered for a batch; its messages name it | |
 //! | `receipts` | receipts that settled nothing: unmatched, late, or neither success nor failure | two on the unmatched |
@@ -17,6 +17,8 @@
 //! Lists by `client` or `template_id` alone have no index: one more write for every message, all day, for a question that is
 //! seldom asked. They walk the ids, newest first, until the page is full or the time is up. `account` has one: it is what
 //! callers are limited to, its two columns never change, and each account's ids only grow, so its inserts go to one page.
+//! `touser` and `hour` begin with a span of time (nine hours, one hour): inserts go to the pages of now, however much is kept,
+//! and whoever looks something up goes from span to span, newest first.
 
 mod accounts;
 mod audit;
@@ -26,6 +28,7 @@ mod counts;
 mod fault;
 mod figures;
 mod forget;
+mod idempotency;
 mod keys;
 mod leases;
 mod lists;
@@ -43,6 +46,7 @@ mod reserve;
 mod restore;
 mod row;
 mod schema;
+mod seen;
 mod settle;
 mod space;
 mod standing;
@@ -57,6 +61,7 @@ use async_trait::async_trait;
 pub use open::{migrate, open, open_for_tools, peek_accounts};
 
 use self::readers::Readers;
+use self::seen::Seen;
 use self::writer::Writer;
 use super::figures::Figures;
 use super::{Closing, Stores};
@@ -67,6 +72,7 @@ struct Sqlite {
     writer: Writer,
     readers: Readers,
     figures: Arc<Figures>,
+    seen: Arc<Seen>,
     /// Who we are in `lease_boot`.
     boot: String,
     sealer: Sealer,
@@ -97,6 +103,7 @@ impl Sqlite {
 #[async_trait]
 impl Closing for Sqlite {
     async fn close(&self) {
+        self.seen.close();
         self.readers.close();
         self.writer.close().await;
     }

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::fault::unavailable;
 use super::lock::{ServingLock, lock_path};
 use super::readers::Readers;
+use super::seen::Seen;
 use super::space::Watch;
 use super::writer::Writer;
 use super::{Sqlite, accounts, figures, schema};
@@ -105,9 +106,15 @@ fn start(
     let sums = figures::load(&conn)?;
     let figures = Arc::new(Figures::default());
     figures.replace(sums);
+    let serves = lock.is_some();
     let writer = Writer::start(conn, figures.clone(), space, lock)?;
     let readers = Readers::new(path.to_owned());
-    Ok(Sqlite { writer, readers, figures, boot: boot.to_string(), sealer }.into_stores())
+    let seen = Arc::new(Seen::default());
+    // A tool accepts nothing.
+    if serves {
+        seen.fill_from(path.to_owned())?;
+    }
+    Ok(Sqlite { writer, readers, figures, seen, boot: boot.to_string(), sealer }.into_stores())
 }
 
 /// The connection of the serving process.
@@ -174,5 +181,7 @@ fn connect(path: &Path) -> Result<Connection, Error> {
     }
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "foreign_keys", true)?;
+    // What a statement may have to take back: a file for each batch costs more than its few pages of memory.
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(conn)
 }

@@ -6,48 +6,55 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
+use super::seen::Seen;
 use super::writer::Unit;
-use super::{Sqlite, row};
+use super::{Sqlite, idempotency};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::message::{IdempotencyKey, NewMessage};
 use crate::domain::state::State;
 use crate::failpoint::{Point, reach};
-use crate::store::{Accepted, Error, Outbox, bounds, history};
+use crate::store::{Accepted, Error, Outbox, history};
 
 #[async_trait]
 impl Outbox for Sqlite {
     async fn accept(&self, message: NewMessage, first_lease: Option<Duration>) -> Result<Accepted, Error> {
-        let boot: Arc<str> = self.boot.as_str().into();
+        let (boot, seen): (Arc<str>, _) = (self.boot.as_str().into(), self.seen.clone());
         // Refused as a result, not as an error: that would roll back the results of attempts in the same transaction.
         self.writer
             .try_run(move |unit| match unit.shortage {
-                None => accept(unit, &message, first_lease, &boot).map(Ok),
-                Some(shortage) => Ok(known(unit, &message)?.ok_or_else(|| shortage.clone())),
+                None => accept(unit, &seen, &message, first_lease, &boot).map(Ok),
+                Some(shortage) => Ok(known(unit, &seen, &message)?.ok_or_else(|| shortage.clone())),
             })
             .await?
     }
 
     async fn known(&self, key: &IdempotencyKey) -> Result<Option<Accepted>, Error> {
-        let key = key.clone();
-        self.readers.read(move |conn| find(conn, &key)).await
+        if self.seen.hours_of(&key.key).is_none() {
+            return Ok(None);
+        }
+        let (key, seen) = (key.clone(), self.seen.clone());
+        self.readers.read(move |conn| find(conn, &seen, &key)).await
     }
 
     async fn forget_keys(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {
-        self.writer.run(move |unit| forget_keys(unit, before, limit)).await
+        let seen = self.seen.clone();
+        self.writer.run(move |unit| idempotency::forget(unit.tx, &seen, before, limit)).await
     }
 }
 
 pub(super) fn accept(
     unit: &mut Unit<'_>,
+    seen: &Seen,
     message: &NewMessage,
     first_lease: Option<Duration>,
     boot: &str,
 ) -> Result<Accepted, Error> {
-    if let Some(key) = &message.idempotency
-        && let Some(known) = claim(unit, key, message)?
-    {
-        return Ok(known);
+    if let Some(key) = &message.idempotency {
+        if let Some(known) = find(unit.tx, seen, key)? {
+            return Ok(known);
+        }
+        idempotency::add(unit.tx, seen, key, message.id, message.created_at)?;
     }
     let entry = if message.send_at.is_some() { State::Scheduled } else { State::Queued };
     let state = if first_lease.is_some() { State::Sending } else { entry };
@@ -57,34 +64,17 @@ pub(super) fn accept(
     Ok(Accepted::New)
 }
 
-/// Takes the key for this message; `Some` when it is taken.
-fn claim(unit: &Unit<'_>, key: &IdempotencyKey, message: &NewMessage) -> Result<Option<Accepted>, Error> {
-    let mut insert = unit.tx.prepare_cached(
-        "INSERT INTO idempotency (client, endpoint, key, body_hash, message_id, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
-    )?;
-    let row = params![key.client, key.endpoint, key.key, key.body_hash, message.id, message.created_at];
-    if insert.execute(row)? == 1 {
-        return Ok(None);
-    }
-    find(unit.tx, key)
-}
-
 /// What became of the key before, if it came before.
-fn known(unit: &Unit<'_>, message: &NewMessage) -> Result<Option<Accepted>, Error> {
-    message.idempotency.as_ref().map_or(Ok(None), |key| find(unit.tx, key))
+fn known(unit: &Unit<'_>, seen: &Seen, message: &NewMessage) -> Result<Option<Accepted>, Error> {
+    message.idempotency.as_ref().map_or(Ok(None), |key| find(unit.tx, seen, key))
 }
 
-pub(super) fn find(conn: &Connection, key: &IdempotencyKey) -> Result<Option<Accepted>, Error> {
-    let mut select = conn.prepare_cached(
-        "SELECT key, body_hash, message_id FROM idempotency WHERE client = ?1 AND endpoint = ?2 AND key = ?3",
-    )?;
-    let mut rows = select.query(params![key.client, key.endpoint, key.key])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let fields = row::Fields::new(row, "idempotency", "key");
-    let message_id = fields.parsed("message_id", MessageId::parse)?;
-    let same = fields.get::<String>("body_hash")? == key.body_hash;
-    Ok(Some(if same { Accepted::Replay { message_id } } else { Accepted::Mismatch { message_id } }))
+pub(super) fn find(conn: &Connection, seen: &Seen, key: &IdempotencyKey) -> Result<Option<Accepted>, Error> {
+    let kept = idempotency::find(conn, seen, key, MessageId::parse)?;
+    Ok(kept.map(|kept| match kept.same {
+        true => Accepted::Replay { message_id: kept.id },
+        false => Accepted::Mismatch { message_id: kept.id },
+    }))
 }
 
 fn insert(
@@ -133,12 +123,4 @@ fn insert(
             lines,
         ])?;
     Ok(())
-}
-
-fn forget_keys(unit: &Unit<'_>, before: Timestamp, limit: usize) -> Result<usize, Error> {
-    let mut delete = unit.tx.prepare_cached(
-        "DELETE FROM idempotency WHERE (client, endpoint, key) IN
-            (SELECT client, endpoint, key FROM idempotency WHERE created_at < ?1 ORDER BY created_at LIMIT ?2)",
-    )?;
-    Ok(delete.execute(params![before, bounds::limit(limit)])?)
 }

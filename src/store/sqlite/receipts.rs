@@ -18,11 +18,7 @@ use crate::domain::receipt::Receipt;
 use crate::domain::state::State;
 use crate::failpoint::{Point, reach};
 use crate::store::Error;
-use crate::store::rules::{RECEIPT_DUE, Verdict, is_open, receipt_reason};
-
-/// In doubt: the message may be at WeChat under a `msgid` that we do not know (of a `sent` one we may know the wrong one).
-/// Word for word the condition of `messages_doubt`.
-const IN_DOUBT: &str = "doubtful_since IS NOT NULL AND state IN ('queued', 'unknown', 'sent')";
+use crate::store::rules::{DENIED, IN_DOUBT, RECEIPT_DUE, Verdict, is_open, receipt_reason};
 
 /// An unmatched final receipt.
 pub(super) struct Kept {
@@ -62,8 +58,10 @@ pub(super) fn meant_for(
     if rows.next()?.is_some() {
         return Ok(None);
     }
-    let others = in_doubt(unit, account, touser, since.minus(RECEIPT_DUE))?;
-    let alone = others.iter().all(|other| other.id == message_id) && !is_sending(unit, account, touser, message_id)?;
+    let oldest = since.minus(RECEIPT_DUE);
+    let others = in_doubt(unit, account, touser, oldest)?;
+    let alone =
+        others.iter().all(|other| other.id == message_id) && !has_rival(unit, account, touser, message_id, oldest)?;
     Ok(alone.then_some(kept))
 }
 
@@ -128,10 +126,10 @@ fn by_msgid(unit: &Unit<'_>, account: &str, receipt: &Receipt) -> Result<Option<
 }
 
 fn alone_in_doubt(unit: &Unit<'_>, callback: &NewCallback, receipt: &Receipt) -> Result<Option<Standing>, Error> {
-    let openid = receipt.openid.as_str();
-    let mut doubtful = in_doubt(unit, &callback.account, openid, callback.received_at.minus(RECEIPT_DUE))?;
+    let (openid, oldest) = (receipt.openid.as_str(), callback.received_at.minus(RECEIPT_DUE));
+    let mut doubtful = in_doubt(unit, &callback.account, openid, oldest)?;
     let (Some(message), true) = (doubtful.pop(), doubtful.is_empty()) else { return Ok(None) };
-    let rival = is_sending(unit, &callback.account, openid, message.id)?;
+    let rival = has_rival(unit, &callback.account, openid, message.id, oldest)?;
     Ok((!rival).then_some(message))
 }
 
@@ -147,13 +145,23 @@ fn in_doubt(unit: &Unit<'_>, account: &str, touser: &str, since: Timestamp) -> R
     Ok(found)
 }
 
-/// Is another message of this user on its way? The index holds only what is being sent at this moment.
-fn is_sending(unit: &Unit<'_>, account: &str, touser: &str, but: MessageId) -> Result<bool, Error> {
-    let mut select = unit.tx.prepare_cached(
+/// May another message of this user be meant, although it is in no doubt? One is on its way; or WeChat or an operator has
+/// denied one, and it was shown all the same.
+fn has_rival(unit: &Unit<'_>, account: &str, touser: &str, but: MessageId, since: Timestamp) -> Result<bool, Error> {
+    // The index holds only what is being sent at this moment.
+    let mut sending = unit.tx.prepare_cached(
         "SELECT 1 FROM messages INDEXED BY messages_lease
          WHERE state = 'sending' AND account = ?1 AND touser = ?2 AND id <> ?3",
     )?;
-    Ok(select.exists(params![account, touser, but])?)
+    if sending.exists(params![account, touser, but])? {
+        return Ok(true);
+    }
+    let mut denied = unit.tx.prepare_cached(&format!(
+        "SELECT 1 FROM messages INDEXED BY messages_rivals
+         WHERE account = ?1 AND touser = ?2 AND {DENIED} AND id <> ?3 AND state NOT IN ('delivered', 'undelivered')
+            AND (busy_since >= ?4 OR (state = 'failed' AND doubtful_since >= ?4))",
+    ))?;
+    Ok(denied.exists(params![account, touser, but, since])?)
 }
 
 fn keep(

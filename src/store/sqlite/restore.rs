@@ -16,6 +16,7 @@ use crate::store::{Error, Restore, StateCount, bounds};
 const NEWEST: &str = "SELECT max(at) FROM (
     SELECT max(updated_at) AS at FROM messages
     UNION ALL SELECT max(created_at) FROM idempotency
+        WHERE created_at / 3600000 = (SELECT max(created_at / 3600000) FROM idempotency)
     UNION ALL SELECT * FROM (SELECT received_at FROM callbacks ORDER BY id DESC LIMIT 1)
     UNION ALL SELECT * FROM (SELECT received_at FROM receipts ORDER BY id DESC LIMIT 1)
     UNION ALL SELECT max(last_seen_at) FROM users

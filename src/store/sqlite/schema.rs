@@ -10,15 +10,17 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/sqlite/0001_first.sql")),
     M::up(include_str!("../../../migrations/sqlite/0002_batches.sql")),
     M::up(include_str!("../../../migrations/sqlite/0003_signing_keys.sql")),
-    M::up(include_str!("../../../migrations/sqlite/0004_accounts.sql")),
-    M::up(include_str!("../../../migrations/sqlite/0005_audit.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0004_rivals.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0005_by_time.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0006_accounts.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0007_audit.sql")),
 ];
 
 /// The version that this program writes.
 pub(super) const LATEST: usize = STEPS.len();
 
 /// The first version that has accounts.
-pub(super) const ACCOUNTS: usize = 4;
+pub(super) const ACCOUNTS: usize = 6;
 
 /// The version of the file; refused when a newer program has written it.
 pub(super) fn version(conn: &Connection) -> Result<usize, Error> {

@@ -100,10 +100,10 @@ fn write(
     now: Timestamp,
 ) -> Result<Settled, Error> {
     let next = &settlement.next;
-    let (msgid, due_at, tries, busy) = match next {
-        Next::Sent { msgid } => (msgid.as_deref(), None, None, None),
-        Next::Queued { due_at, tries, busy_since, .. } => (None, Some(*due_at), Some(*tries), *busy_since),
-        _ => (None, None, None, None),
+    let (msgid, due_at, tries) = match next {
+        Next::Sent { msgid } => (msgid.as_deref(), None, None),
+        Next::Queued { due_at, tries, .. } => (None, Some(*due_at), Some(*tries)),
+        _ => (None, None, None),
     };
     let mut lines = history::line(next.state(), now, reason(next))?;
     let (mut state, mut state_reason) = (next.state(), reason(next));
@@ -114,7 +114,8 @@ fn write(
     let mut update = unit.tx.prepare_cached(
         "UPDATE messages SET state = ?2, state_reason = ?3, msgid = coalesce(?4, msgid),
             due_at = coalesce(?5, due_at), tries = coalesce(?6, tries), doubtful_since = ?7, updated_at = ?8,
-            attempts = attempts || ?9, history = history || ?10, busy_since = ?11
+            attempts = attempts || ?9, history = history || ?10,
+            busy_since = coalesce(busy_since, ?11)
          WHERE rowid = ?1 RETURNING id, state, state_reason, msgid",
     )?;
     let mut rows = update.query(params![
@@ -128,7 +129,7 @@ fn write(
         now,
         history::lines(&settlement.attempts)?,
         lines,
-        busy,
+        settlement.busy_since(),
     ])?;
     let row = rows.next()?.ok_or_else(|| unavailable("the row of a lease is gone"))?;
     let settled = read_settled(row, true)?;

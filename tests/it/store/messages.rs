@@ -43,6 +43,42 @@ async fn pages_follow_each_other_newest_first(#[values(Backend::Sqlite, Backend:
 
 #[rstest]
 #[tokio::test]
+async fn one_persons_messages_of_many_weeks_come_in_order(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let house = backend.open().await;
+    let weeks = |n: i64| at(n * 7 * 86_400);
+    let mut expected = Vec::new();
+    for n in 0..9 {
+        for (openid, second) in [("o1", 0), ("o2", 1), ("o1", 2)] {
+            let new = message(openid, weeks(n).plus(std::time::Duration::from_secs(second)));
+            if openid == "o1" {
+                expected.insert(0, new.id);
+            }
+            house.stores.outbox.accept(new, None).await.unwrap();
+        }
+    }
+    let of_person = || MessageFilter { touser: Some("o1".to_owned()), ..MessageFilter::default() };
+    for limit in [1, 4, 5, 17, 18, 200] {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = house.stores.messages.list(of_person(), PageRequest { limit, after }).await.unwrap();
+            found.extend(page.items.iter().map(|message| message.id));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "{limit}");
+    }
+    let between = MessageFilter { created_after: Some(weeks(2)), created_before: Some(weeks(4)), ..of_person() };
+    assert_eq!(ids(&house.stores, between).await, expected[10..14]);
+    let before = MessageFilter { created_before: Some(weeks(0)), ..of_person() };
+    assert_eq!(ids(&house.stores, before).await, []);
+}
+
+#[rstest]
+#[tokio::test]
 async fn a_last_page_that_is_full_has_no_next(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
     for n in 0..3 {

@@ -21,5 +21,6 @@ mod postgres;
 mod queue;
 mod redis;
 mod restore;
+mod rivals;
 mod tokens;
 mod users;

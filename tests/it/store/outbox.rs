@@ -97,6 +97,34 @@ async fn fifty_at_once_with_one_key_make_one_message(#[values(Backend::Sqlite, B
     assert_eq!(house.stores.counts.accepted(), 1);
 }
 
+/// Over a restart too, when what came before has to be read again.
+#[rstest]
+#[tokio::test]
+async fn a_key_is_known_for_days(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
+    let mut house = backend.open().await;
+    let days = |n: i64| at(n * 86_400 - n * 1_000);
+    let mut ids = Vec::new();
+    for n in 0..7 {
+        let mut new = message("o1", days(n));
+        new.idempotency = key(&format!("k{n}"), "hash");
+        ids.push(new.id);
+        assert_eq!(house.stores.outbox.accept(new, None).await.unwrap(), Accepted::New);
+    }
+    for restarts in 0..2 {
+        for (n, id) in ids.iter().enumerate() {
+            let replay = Accepted::Replay { message_id: *id };
+            let known = house.stores.outbox.known(&key(&format!("k{n}"), "hash").unwrap()).await.unwrap();
+            assert_eq!(known.as_ref(), Some(&replay), "k{n} after {restarts}");
+            let mut again = message("o1", days(7));
+            again.idempotency = key(&format!("k{n}"), "hash");
+            assert_eq!(house.stores.outbox.accept(again, None).await.unwrap(), replay, "k{n} after {restarts}");
+        }
+        assert_eq!(house.stores.outbox.known(&key("k7", "hash").unwrap()).await.unwrap(), None);
+        house.restart().await;
+    }
+    assert_eq!(house.stores.counts.accepted(), 7);
+}
+
 #[rstest]
 #[tokio::test]
 async fn keys_are_forgotten_oldest_first_in_bounded_steps(

@@ -1,0 +1,1 @@
+-- The SQLite file needed its rows in the order of time; here nothing changes.
