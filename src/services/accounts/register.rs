@@ -44,7 +44,7 @@ pub enum Known {
     Configured(Arc<Account>),
     /// `problem`: why it cannot be used as it is.
     Stored {
-        stored: StoredAccount,
+        stored: Box<StoredAccount>,
         base_url: String,
         problem: Option<String>,
     },
@@ -250,7 +250,7 @@ impl Register {
     /// A stored account that may be changed.
     async fn own(&self, caller: &Caller, name: &str) -> Result<StoredAccount, AccountError> {
         match self.look_up(caller, name).await? {
-            Known::Stored { stored, .. } => Ok(stored),
+            Known::Stored { stored, .. } => Ok(*stored),
             Known::Configured(_) => Err(self.is_configured(name)),
         }
     }
@@ -264,7 +264,7 @@ impl Register {
 
     fn known(&self, stored: StoredAccount) -> Known {
         let base_url = stored.settings.options.base_url.clone().unwrap_or_else(|| self.inner.base_url.clone());
-        Known::Stored { problem: self.problem_of(&stored), stored, base_url }
+        Known::Stored { problem: self.problem_of(&stored), stored: Box::new(stored), base_url }
     }
 
     /// Why it cannot be used as it is. The configuration comes before the store.

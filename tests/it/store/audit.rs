@@ -47,7 +47,7 @@ async fn what_was_not_changed_is_not_written_down(#[values(Backend::Sqlite, Back
     stores.outbox.accept(waiting.clone(), None).await.unwrap();
     let changed = stores.messages.resolve(waiting.id, State::Failed, at(4), act(4, "m")).await.unwrap();
     assert!(!changed.unwrap().applied);
-    assert_eq!(list(stores, ActFilter::default()).await, [first.clone()]);
+    assert_eq!(list(stores, ActFilter::default()).await, std::slice::from_ref(&first));
     let revoked = act(5, "key_a");
     assert!(stores.keys.revoke("key_a", at(5), revoked.clone()).await.unwrap());
     assert_eq!(list(stores, ActFilter::default()).await, [revoked, first]);
