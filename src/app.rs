@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::config::http::ServerConfig;
+use crate::domain::audit::Actor;
 use crate::domain::caller::Scope;
 use crate::domain::clock::Clock;
 use crate::domain::ids::BootId;
@@ -21,7 +22,7 @@ use crate::failpoint::{Point, reach};
 use crate::http::{self, HttpState};
 use crate::services::accept::{Accept, Turns};
 use crate::services::access::{Access, AccessDoors, KeyRequest};
-use crate::services::accounts::Accounts;
+use crate::services::accounts::{Accounts, Register, RegisterDoors};
 use crate::services::batches::Batches;
 use crate::services::breaker::{BreakerRules, Breakers};
 use crate::services::clock_watch::ClockWatch;
@@ -92,6 +93,15 @@ impl App {
             metrics: metrics.clone(),
         };
         let tokens = Tokens::new(&accounts, &config.token, &doors);
+        let doors = RegisterDoors {
+            stored: stores.accounts.clone(),
+            accounts: accounts.clone(),
+            tokens: tokens.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        };
+        let register = Register::new(doors, config.accounts, config.wechat.base_url);
+        register.refresh().await?;
         let outcomes = Outcomes::default();
         let limits = Limits::new(&config.limits, redis.as_ref().map(store::open::share_limits), metrics.clone());
         let suppressions = Suppressions::new(
@@ -99,6 +109,7 @@ impl App {
             accounts.clone(),
             config.limits.suppression,
             metrics.clone(),
+            clock.clone(),
         );
         let paces = Paces::new(config.limits.account);
         let reader = QuotaReader { client: client.clone(), tokens: tokens.clone(), metrics: metrics.clone() };
@@ -164,6 +175,7 @@ impl App {
             messages: stores.messages.clone(),
             inbox: stores.inbox.clone(),
             batches: stores.batches.clone(),
+            audit: stores.audit.clone(),
             retention: config.retention,
             outcomes: outcomes.clone(),
             running,
@@ -181,6 +193,7 @@ impl App {
             sweep,
             access: access.clone(),
             suppressions: suppressions.clone(),
+            register: register.clone(),
             limits,
             quotas: quotas.clone(),
             clock: clock.clone(),
@@ -202,6 +215,8 @@ impl App {
             accept,
             batches,
             reports,
+            register,
+            audit: stores.audit.clone(),
             verify,
             receive,
             tokens,
@@ -231,7 +246,7 @@ impl App {
             expires_at: None,
             signing: false,
         };
-        let (_, text) = self.access.create(request).await?;
+        let (_, text) = self.access.create(request, Actor::gateway()).await?;
         Ok(Some(text))
     }
 

@@ -179,6 +179,7 @@ mod tests {
 pub struct RetentionConfig {
     pub messages: Duration,
     pub callbacks: Duration,
+    pub audit: Duration,
 }
 
 impl RetentionConfig {
@@ -188,6 +189,7 @@ impl RetentionConfig {
         Self {
             messages: section.span("messages", 8 * day..=3660 * day),
             callbacks: section.span("callbacks", 2 * day..=3660 * day),
+            audit: section.span("audit", 30 * day..=3660 * day),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod attempt;
+pub mod audit;
 pub mod batch;
 pub mod callback;
 pub mod caller;

@@ -31,9 +31,26 @@ impl QuietHours {
         Ok(Self { from, to, zone })
     }
 
+    /// As they are written; without a zone, WeChat's own.
+    pub fn read(hours: &str, zone: Option<&str>) -> Result<Self, &'static str> {
+        let zone = zone.map_or(Some(DEFAULT_ZONE), Self::zone).ok_or("has a zone that is none")?;
+        Self::new(hours, zone)
+    }
+
     /// `None`: no such zone.
     pub fn zone(name: &str) -> Option<Tz> {
         name.parse().ok()
+    }
+
+    /// `"22:00-08:00"`
+    pub fn hours(&self) -> String {
+        let clock = |minutes: u32| format!("{:02}:{:02}", minutes / 60, minutes % 60);
+        format!("{}-{}", clock(self.from), clock(self.to))
+    }
+
+    /// `"Asia/Shanghai"`
+    pub fn zone_name(&self) -> &'static str {
+        self.zone.name()
     }
 
     /// When the quiet hours end that this moment lies in; `None`: it lies in none.

@@ -17,7 +17,9 @@ pub enum Code {
     RequestTimeout,
     AlreadySending,
     IdempotencyInProgress,
+    AccountConflict,
     InvalidMessage,
+    InvalidAccount,
     UnknownAccount,
     UnknownUser,
     IdempotencyMismatch,
@@ -47,7 +49,7 @@ pub struct Meaning {
 }
 
 impl Code {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::MalformedRequest,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -58,7 +60,9 @@ impl Code {
         Self::RequestTimeout,
         Self::AlreadySending,
         Self::IdempotencyInProgress,
+        Self::AccountConflict,
         Self::InvalidMessage,
+        Self::InvalidAccount,
         Self::UnknownAccount,
         Self::UnknownUser,
         Self::IdempotencyMismatch,
@@ -169,12 +173,28 @@ impl Code {
                 cure: "Send it again after the time in `Retry-After`.",
                 retryable: true,
             },
+            Self::AccountConflict => Meaning {
+                text: "account_conflict",
+                status: StatusCode::CONFLICT,
+                title: "The account clashes with what is there",
+                cause: "The name or the `app_id` is taken, the account stands in the configuration, or messages of it are under way; `detail` tells which.",
+                cure: "Take another name, change the configuration, or wait until its messages have ended.",
+                retryable: false,
+            },
             Self::InvalidMessage => Meaning {
                 text: "invalid_message",
                 status: StatusCode::UNPROCESSABLE_ENTITY,
                 title: "The message is not valid",
                 cause: "The request can be read, but the message breaks a rule. Nothing was stored.",
                 cure: "Correct what `errors` names.",
+                retryable: false,
+            },
+            Self::InvalidAccount => Meaning {
+                text: "invalid_account",
+                status: StatusCode::UNPROCESSABLE_ENTITY,
+                title: "The account is not valid",
+                cause: "It can be read, but breaks a rule of the configuration.",
+                cure: "Correct what `errors` names; each entry has the place as a JSON pointer.",
                 retryable: false,
             },
             Self::UnknownAccount => Meaning {

@@ -17,6 +17,7 @@ use crate::domain::limit::LimitKind;
 use crate::domain::message::Message;
 use crate::services::accept::{AcceptError, FieldError};
 use crate::services::access::AccessError;
+use crate::services::accounts::AccountError;
 use crate::services::batches::BatchError;
 use crate::services::limits::Refusal;
 use crate::services::reports::ReportError;
@@ -329,6 +330,18 @@ impl From<SuppressionError> for ApiError {
         match error {
             SuppressionError::NotFound => Self::not_found(),
             SuppressionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AccountError> for ApiError {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::NotFound => Self::not_found(),
+            AccountError::Forbidden => Self::new(Code::Forbidden, error.to_string()),
+            AccountError::Invalid(errors) => Self::with_errors(Code::InvalidAccount, errors),
+            AccountError::Conflict { detail } => Self::new(Code::AccountConflict, detail),
+            AccountError::Store(error) => error.into(),
         }
     }
 }

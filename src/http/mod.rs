@@ -31,7 +31,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use api::{accounts, batches, messages, suppressions, users};
+use api::{accounts, audit, batches, messages, suppressions, users};
 use error::{ApiError, Code};
 use extract::caller;
 use front::Front;
@@ -72,9 +72,12 @@ fn api(state: &HttpState) -> Router<HttpState> {
         .route("/v1/messages/{id}", get(messages::look_up).delete(messages::cancel))
         .route("/v1/messages/{id}/retry", post(messages::retry))
         .route("/v1/messages/{id}/resolve", post(messages::resolve))
-        .route("/v1/accounts/{account}/token", get(accounts::token))
+        .route("/v1/accounts", get(accounts::list).post(accounts::create))
+        .route("/v1/accounts/{account}", get(accounts::look_up).patch(accounts::change).delete(accounts::delete))
+        .route("/v1/accounts/{account}/token", get(accounts::token::token))
         .route("/v1/accounts/{account}/suppressions", get(suppressions::list))
         .route("/v1/accounts/{account}/suppressions/{openid}", delete(suppressions::lift))
+        .route("/v1/audit", get(audit::list))
         .route("/v1/accounts/{account}/users/{openid}", get(users::look_up).put(users::bind))
         .route_layer(from_fn_with_state(state.clone(), signed::prove))
 }

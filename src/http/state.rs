@@ -9,6 +9,7 @@ use crate::config::http::{ApiConfig, CallbackConfig, ServerConfig};
 use crate::domain::clock::Clock;
 use crate::services::accept::Accept;
 use crate::services::access::Access;
+use crate::services::accounts::Register;
 use crate::services::batches::Batches;
 use crate::services::health::Health;
 use crate::services::receive::Receive;
@@ -17,6 +18,7 @@ use crate::services::suppressions::Suppressions;
 use crate::services::tokens::Tokens;
 use crate::services::users::Users;
 use crate::services::verify::Verify;
+use crate::store;
 use crate::telemetry::metrics::Metrics;
 
 /// Services and the sections that the faces need. Cheap to clone.
@@ -26,6 +28,8 @@ pub struct HttpState {
     pub accept: Accept,
     pub batches: Batches,
     pub reports: Reports,
+    pub register: Register,
+    pub audit: Arc<dyn store::Audit>,
     pub verify: Verify,
     pub receive: Receive,
     pub tokens: Tokens,
@@ -56,6 +60,8 @@ parts! {
     Accept => accept,
     Batches => batches,
     Reports => reports,
+    Register => register,
+    Arc<dyn store::Audit> => audit,
     Tokens => tokens,
     Users => users,
     Suppressions => suppressions,

@@ -118,7 +118,7 @@ impl Dispatch {
         let mut trip = Trip { lease, begun_at, attempts: Vec::new(), renewed: false };
         let next = self.travel(&mut trip, permit, audience).await;
         let next = by_a_sound_clock(next, trip.begun_at, self.clock.now());
-        let account = self.accounts.look_up(&trip.lease.account).cloned();
+        let account = self.accounts.look_up(&trip.lease.account);
         let said = trip.attempts.last().and_then(|attempt| attempt.errcode);
         let state = self.settle(trip, next).await;
         if let (Some(account), Some(errcode)) = (account, said) {
@@ -166,7 +166,8 @@ impl Dispatch {
     pub fn open_accounts(&self) -> (Vec<OpenAccount>, Option<Duration>) {
         let now = self.clock.now();
         let (mut open, mut next_turn) = (Vec::new(), None);
-        for Account { name, .. } in self.accounts.iter().map(Arc::as_ref) {
+        let accounts = self.accounts.table();
+        for Account { name, .. } in accounts.values().map(Arc::as_ref) {
             let room = if self.tokens.can_send(name) { self.breakers.room(name, now) } else { 0 };
             let room = room.min(self.quotas.room(name, now));
             match room.min(self.paces.room(name, now)) {
@@ -183,7 +184,7 @@ impl Dispatch {
 
     /// The place on the line is held until the last call has ended, and no longer.
     async fn travel(&self, trip: &mut Trip, permit: Permit, audience: Audience) -> Next {
-        let Some(account) = self.accounts.look_up(&trip.lease.account).cloned() else {
+        let Some(account) = self.accounts.look_up(&trip.lease.account) else {
             let pause = self.clock.now().plus(Duration::from_secs(60));
             return self.rules.wait(self.situation(trip, self.clock.now()), pause, "account_not_configured".to_owned());
         };

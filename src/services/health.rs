@@ -144,7 +144,7 @@ impl Checks {
         let (storage, redis) = tokio::join!(self.storage(), self.redis());
         let mut components = vec![storage];
         components.extend(redis);
-        components.extend(self.accounts.iter().map(|account| self.token(&account.name)));
+        components.extend(self.accounts.table().keys().map(|account| self.token(account)));
         let parked = self.quotas.standings().into_iter().filter(|standing| standing.is_parked);
         components.extend(parked.map(|standing| Component {
             name: format!("quota.{}", standing.account),
@@ -243,7 +243,7 @@ impl Checks {
             let expires_at = self.tokens.status(account).and_then(|status| status.expires_at);
             expires_at.map_or(0.0, |at| at.since(now).as_secs_f64())
         };
-        self.accounts.iter().map(|account| (account.name.to_string(), life(&account.name))).collect()
+        self.accounts.table().keys().map(|account| (account.clone(), life(account))).collect()
     }
 }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::accounts::Accounts;
 use crate::config::limits::SuppressionConfig;
+use crate::domain::audit::{Act, Action};
 use crate::domain::caller::Caller;
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::secret::Openid;
 use crate::domain::suppression::{Suppression, SuppressionFilter};
@@ -27,6 +28,7 @@ pub struct Suppressions {
     accounts: Accounts,
     rules: SuppressionConfig,
     metrics: Metrics,
+    clock: Arc<dyn Clock>,
 }
 
 impl Suppressions {
@@ -35,8 +37,9 @@ impl Suppressions {
         accounts: Accounts,
         rules: SuppressionConfig,
         metrics: Metrics,
+        clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { kept, accounts, rules, metrics }
+        Self { kept, accounts, rules, metrics, clock }
     }
 
     /// Why this person is not to be written to. Whoever is in good standing costs no query.
@@ -79,7 +82,8 @@ impl Suppressions {
     pub async fn lift(&self, caller: &Caller, account: &str, openid: &str) -> Result<(), SuppressionError> {
         self.check_account(caller, account)?;
         let openid = Openid::parse(openid).ok_or(SuppressionError::NotFound)?;
-        self.kept.lift(account, &openid).await?;
+        let act = Act::new(self.clock.now(), caller, Action::SuppressionLifted, openid.as_str()).of_account(account);
+        self.kept.lift(account, &openid, act).await?;
         Ok(())
     }
 

@@ -3,7 +3,9 @@
 //! Each trait is one door; its doc comments are the contract that every backend keeps. A verb is whole: it is one
 //! transaction, and when it returns `Ok` its effect is on disk.
 
+pub mod accounts;
 pub mod allowance;
+pub mod audit;
 pub mod batches;
 mod bounds;
 pub mod callbacks;
@@ -20,6 +22,7 @@ pub mod parks;
 pub mod postgres;
 pub mod queue;
 pub mod redis;
+pub mod reseal;
 pub mod restore;
 mod rules;
 pub mod sqlite;
@@ -33,7 +36,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use accounts::Accounts;
 pub use allowance::Allowance;
+pub use audit::Audit;
 pub use batches::{Batches, KeptBatch};
 pub use callbacks::Inbox;
 pub use counts::{Counts, Space, StateCount};
@@ -44,6 +49,7 @@ pub use nonces::SharedNonces;
 pub use outbox::{Accepted, Outbox};
 pub use parks::Parks;
 pub use queue::{Change, OpenAccount, Queue, Realigned, Rescued, Settled};
+pub use reseal::Reseal;
 pub use restore::Restore;
 pub use suppressions::Suppressions;
 pub use tokens::{SharedTokens, Tokens};
@@ -57,6 +63,8 @@ pub struct Stores {
     pub queue: Arc<dyn Queue>,
     pub inbox: Arc<dyn Inbox>,
     pub messages: Arc<dyn Messages>,
+    pub accounts: Arc<dyn Accounts>,
+    pub audit: Arc<dyn Audit>,
     pub keys: Arc<dyn Keys>,
     pub tokens: Arc<dyn Tokens>,
     pub parks: Arc<dyn Parks>,
@@ -64,6 +72,7 @@ pub struct Stores {
     pub suppressions: Arc<dyn Suppressions>,
     pub counts: Arc<dyn Counts>,
     pub restore: Arc<dyn Restore>,
+    pub reseal: Arc<dyn Reseal>,
     pub closing: Arc<dyn Closing>,
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::redis::{Link, RedisLimits, RedisNonces, RedisTokens};
 use super::{Error, SharedLimits, SharedNonces, SharedTokens, Stores};
 use crate::config::store::StoreConfig;
+use crate::domain::account::StoredAccount;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
 
@@ -47,6 +48,15 @@ pub async fn inspect(config: &StoreConfig) -> Result<String, Error> {
             }
         )),
         StoreConfig::Postgres(config) => super::postgres::inspect(config).await,
+    }
+}
+
+/// The accounts made at run time, for those who only look: nothing is changed, made or migrated. `None` when the store is not
+/// there, or too old to have any.
+pub async fn peek_accounts(config: &StoreConfig, sealer: Sealer) -> Result<Option<Vec<StoredAccount>>, Error> {
+    match config {
+        StoreConfig::Sqlite(config) => super::sqlite::peek_accounts(config, sealer).await,
+        StoreConfig::Postgres(config) => super::postgres::peek_accounts(config, sealer).await,
     }
 }
 

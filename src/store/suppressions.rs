@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::Error;
+use crate::domain::audit::Act;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::secret::Openid;
 use crate::domain::suppression::{Suppression, SuppressionFilter};
@@ -25,8 +26,8 @@ pub trait Suppressions: Send + Sync {
         page: PageRequest,
     ) -> Result<Page<Suppression>, Error>;
 
-    /// → whether there was one.
-    async fn lift(&self, account: &str, openid: &Openid) -> Result<bool, Error>;
+    /// → whether there was one. Then `act` is written into `audit` in the same transaction.
+    async fn lift(&self, account: &str, openid: &Openid, act: Act) -> Result<bool, Error>;
 
     /// Hears what other processes have learnt since the last time.
     async fn catch_up(&self) -> Result<(), Error>;

@@ -247,6 +247,12 @@ impl Metrics {
         self.0.token_expires_in.with_label_values(&[account]).set(seconds);
     }
 
+    /// The account is no more; what was counted of it stays.
+    pub fn forget_account(&self, account: &str) {
+        // Not there when it never had a token.
+        drop(self.0.token_expires_in.remove_label_values(&[account]));
+    }
+
     /// `result`: `stored`, `repeat`, `refused`, `unparsable`, `failed`. `account` is a configured name (or `unknown`).
     pub fn callback(&self, account: &str, kind: &str, result: &'static str) {
         let kind = self.0.callback_types.admit(kind);

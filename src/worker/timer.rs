@@ -1,4 +1,4 @@
-//! The clock's work: tokens ahead of their end, orphans, expired messages, changed keys; and beside it, hour by hour, what
+//! The clock's work: tokens ahead of their end, orphans, expired messages, changed keys and accounts; and beside it, hour by hour, what
 //! is old enough to be deleted.
 
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::clock::Clock;
 use crate::services::access::Access;
+use crate::services::accounts::Register;
 use crate::services::limits::Limits;
 use crate::services::quota::Quotas;
 use crate::services::suppressions::Suppressions;
@@ -28,6 +29,7 @@ pub struct Timer {
     pub sweep: Sweep,
     pub access: Access,
     pub suppressions: Suppressions,
+    pub register: Register,
     pub limits: Limits,
     pub quotas: Quotas,
     pub clock: Arc<dyn Clock>,
@@ -87,6 +89,7 @@ impl Timer {
         report("expired messages cannot be ended", self.sweep.expire().await);
         report("stored keys cannot be read", self.access.refresh().await);
         report("what other nodes know of recipients cannot be read", self.suppressions.catch_up().await);
+        report("stored accounts cannot be read", self.register.refresh().await);
         report("when keys were used cannot be kept", self.access.keep_uses(false).await);
     }
 

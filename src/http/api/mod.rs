@@ -1,6 +1,7 @@
 //! The REST API: wire types stand beside their handlers.
 
 pub mod accounts;
+pub mod audit;
 pub mod batches;
 pub mod messages;
 pub mod send_request;

@@ -393,7 +393,7 @@ impl Accept {
         if let Some(account) = found
             && caller.may_use_account(&account.name)
         {
-            return Ok(account.clone());
+            return Ok(account);
         }
         match &input.account {
             Some(name) => Err(AcceptError::UnknownAccount { detail: format!("there is no account {name:?}") }),

@@ -76,7 +76,7 @@ impl Quotas {
     pub async fn catch_up(&self) -> Result<(), store::Error> {
         let kept = self.0.parks.list().await?;
         let mut lines = self.0.lines();
-        for account in self.0.accounts.iter() {
+        for account in self.0.accounts.table().values() {
             let until = kept.iter().find(|(name, _)| **name == *account.name).map(|(_, until)| *until);
             let line = lines.entry(account.name.clone()).or_default();
             if line.parked_until != until {
@@ -151,7 +151,7 @@ impl Quotas {
             };
             tried_at.is_none_or(|at| now.since(at) >= pause || now < at) && self.0.reader.can_read(&account.name)
         };
-        let due: Vec<Arc<Account>> = self.0.accounts.iter().filter(is_due).cloned().collect();
+        let due: Vec<Arc<Account>> = self.0.accounts.table().values().filter(is_due).cloned().collect();
         for account in &due {
             let (this, account) = (self.clone(), account.clone());
             self.0.lines().entry(account.name.clone()).or_default().tried_at = Some(now);
@@ -162,7 +162,7 @@ impl Quotas {
 
     /// How many too many a batch of so many messages would be today, as far as is known.
     pub async fn short_of(&self, account: &str, messages: usize) -> Option<u64> {
-        let account = self.0.accounts.look_up(account)?.clone();
+        let account = self.0.accounts.look_up(account)?;
         if messages >= BIG_BATCH && !self.has_read_within(&account, RECENT) && self.0.reader.can_read(&account.name) {
             // It goes on beside, when it takes longer.
             let (this, account) = (self.clone(), account.clone());
@@ -187,7 +187,7 @@ impl Quotas {
                 remaining: line.map_or(account.daily_quota, |line| line.remaining(account, now)),
             }
         };
-        self.0.accounts.iter().map(standing).collect()
+        self.0.accounts.table().values().map(standing).collect()
     }
 
     /// 45009. It has been seen with quota left: WeChat's own figure decides whether the account is meant.

@@ -5,6 +5,8 @@
 //!
 //! The tables are those of SQLite (its `mod.rs` draws them), and `nodes`: the processes that serve this database.
 
+mod accounts;
+mod audit;
 mod batch;
 mod batches;
 mod callbacks;
@@ -32,6 +34,7 @@ mod readers;
 mod realign;
 mod receipts;
 mod rescue;
+mod reseal;
 mod restore;
 mod row;
 mod schema;
@@ -48,7 +51,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use open::{inspect, migrate, open, open_for_tools};
+pub use open::{inspect, migrate, open, open_for_tools, peek_accounts};
 
 use self::nodes::Nodes;
 use self::own::Own;
@@ -92,8 +95,11 @@ impl Postgres {
             batches: all.clone(),
             queue: all.clone(),
             restore: all.clone(),
+            reseal: all.clone(),
             inbox: all.clone(),
             messages: all.clone(),
+            accounts: all.clone(),
+            audit: all.clone(),
             keys: all.clone(),
             tokens: all.clone(),
             parks: all.clone(),

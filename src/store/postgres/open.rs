@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::command::Unit;
 use super::connect::Endpoint;
 use super::link::Dialer;
 use super::nodes::Nodes;
@@ -9,8 +10,9 @@ use super::own::Own;
 use super::presence::Presence;
 use super::readers::Readers;
 use super::writer::Writer;
-use super::{Postgres, figures, schema, suppressions};
+use super::{Postgres, accounts, figures, schema, suppressions};
 use crate::config::store::PostgresConfig;
+use crate::domain::account::StoredAccount;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
@@ -89,6 +91,15 @@ pub async fn inspect(config: &PostgresConfig) -> Result<String, Error> {
         _ => format!("its tables will be brought from schema {version} to {} at the next start", schema::LATEST),
     };
     Ok(format!("PostgreSQL {server} answers; {tables}"))
+}
+
+/// The accounts of the database, without changing anything; `None` when it is too old to have any.
+pub async fn peek_accounts(config: &PostgresConfig, sealer: Sealer) -> Result<Option<Vec<StoredAccount>>, Error> {
+    let client = Endpoint::new(config)?.connect("wxgate tool").await?;
+    if schema::version(&client).await? < schema::ACCOUNTS {
+        return Ok(None);
+    }
+    accounts::list(&Unit::new(&client), &sealer).await.map(Some)
 }
 
 async fn bring_up(endpoint: &Endpoint) -> Result<usize, Error> {

@@ -17,6 +17,8 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/postgres/0006_suppressions.sql"),
     include_str!("../../../migrations/postgres/0007_client_turns.sql"),
     include_str!("../../../migrations/postgres/0008_parks.sql"),
+    include_str!("../../../migrations/postgres/0009_accounts.sql"),
+    include_str!("../../../migrations/postgres/0010_audit.sql"),
 ];
 
 /// The oldest server that knows all that we say, as `server_version_num`.
@@ -24,6 +26,9 @@ const OLDEST: i32 = 130_000;
 
 /// The version that this program writes.
 pub(super) const LATEST: usize = STEPS.len();
+
+/// The first version that has accounts.
+pub(super) const ACCOUNTS: usize = 6;
 
 /// The version of the database; refused when a newer program has written it.
 pub(super) async fn version(client: &Client) -> Result<usize, Error> {

@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
-use super::Postgres;
 use super::command::{Command, Unit};
 use super::lock_key::LockKey;
 use super::row::Fields;
 use super::sql::Sql;
+use super::{Postgres, audit};
+use crate::domain::audit::Act;
 use crate::domain::clock::Timestamp;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::secret::Openid;
@@ -58,8 +59,8 @@ impl Suppressions for Postgres {
         Ok(Page::cut(items, page.limit, |last: &Suppression| last.openid.as_str().to_owned()))
     }
 
-    async fn lift(&self, account: &str, openid: &Openid) -> Result<bool, Error> {
-        self.writer.run(Lift { account: account.to_owned(), openid: openid.clone() }).await
+    async fn lift(&self, account: &str, openid: &Openid, act: Act) -> Result<bool, Error> {
+        self.writer.run(Lift { account: account.to_owned(), openid: openid.clone(), act }).await
     }
 
     async fn catch_up(&self) -> Result<(), Error> {
@@ -127,6 +128,7 @@ pub(super) async fn heed(
 struct Lift {
     account: String,
     openid: Openid,
+    act: Act,
 }
 
 #[async_trait]
@@ -139,7 +141,11 @@ impl Command for Lift {
 
     async fn run(&self, unit: &Unit<'_>) -> Result<bool, Error> {
         let delete = "DELETE FROM suppressions WHERE account = $1 AND openid = $2";
-        Ok(unit.execute(delete, &[&self.account, &self.openid]).await? > 0)
+        let is_lifted = unit.execute(delete, &[&self.account, &self.openid]).await? > 0;
+        if is_lifted {
+            audit::write(unit, &self.act).await?;
+        }
+        Ok(is_lifted)
     }
 }
 

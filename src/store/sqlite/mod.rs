@@ -10,7 +10,8 @@
 //! | `callbacks` | a callback, with what makes it one of a kind | its account and `dedupe_key` |
 //! | `batches` | what was answered for a batch; its messages name it | |
 //! | `receipts` | receipts that settled nothing: unmatched, late, or neither success nor failure | two on the unmatched |
-//! | `users`, `keys`, `tokens`, `suppressions` | as their doors say | `user_id` |
+//! | `users`, `keys`, `tokens`, `suppressions`, `parks`, `accounts` | as their doors say | `user_id`; `app_id` |
+//! | `audit` | an administrative act, written in the transaction of its change | `account` |
 //! | `counts`, `totals` | figures, written with the change they count | |
 //!
 //! Lists by `client` or `template_id` alone have no index: one more write for every message, all day, for a question that is
@@ -19,6 +20,8 @@
 //! `touser` and `hour` begin with a span of time (nine hours, one hour): inserts go to the pages of now, however much is kept,
 //! and whoever looks something up goes from span to span, newest first.
 
+mod accounts;
+mod audit;
 mod batches;
 mod callbacks;
 mod counts;
@@ -39,6 +42,7 @@ mod readers;
 mod realign;
 mod receipts;
 mod rescue;
+mod reseal;
 mod reserve;
 mod restore;
 mod row;
@@ -56,7 +60,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use open::{migrate, open, open_for_tools};
+pub use open::{migrate, open, open_for_tools, peek_accounts};
 
 use self::readers::Readers;
 use self::seen::Seen;
@@ -90,6 +94,8 @@ impl Sqlite {
             queue: all.clone(),
             inbox: all.clone(),
             messages: all.clone(),
+            accounts: all.clone(),
+            audit: all.clone(),
             keys: all.clone(),
             tokens: all.clone(),
             parks: all.clone(),
@@ -97,6 +103,7 @@ impl Sqlite {
             suppressions: all.clone(),
             counts: all.clone(),
             restore: all.clone(),
+            reseal: all.clone(),
             closing: all,
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
 use super::fault::unavailable;
 use super::lock::{ServingLock, lock_path};
@@ -14,8 +14,9 @@ use super::readers::Readers;
 use super::seen::Seen;
 use super::space::Watch;
 use super::writer::Writer;
-use super::{Sqlite, figures, schema, suppressions};
+use super::{Sqlite, accounts, figures, schema, suppressions};
 use crate::config::store::SqliteConfig;
+use crate::domain::account::StoredAccount;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
@@ -69,6 +70,23 @@ pub async fn migrate(config: &SqliteConfig) -> Result<(usize, usize), Error> {
         let mut conn = connect(&path)?;
         let before = upgrade_unserved(&path, &mut conn)?;
         Ok((before, schema::version(&conn)?))
+    })
+    .await
+}
+
+/// The accounts of the file, without changing anything; `None` when it is not there or too old to have any.
+pub async fn peek_accounts(config: &SqliteConfig, sealer: Sealer) -> Result<Option<Vec<StoredAccount>>, Error> {
+    let path = config.path.clone();
+    blocking(move || {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let conn = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        conn.busy_timeout(BUSY_TIMEOUT)?;
+        if schema::version(&conn)? < schema::ACCOUNTS {
+            return Ok(None);
+        }
+        accounts::list(&conn, &sealer).map(Some)
     })
     .await
 }

@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 
-use super::Sqlite;
 use super::readers::PATIENCE;
 use super::row::Fields;
 use super::writer::Unit;
+use super::{Sqlite, audit};
+use crate::domain::audit::Act;
 use crate::domain::clock::Timestamp;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::secret::Openid;
@@ -40,9 +41,9 @@ impl Suppressions for Sqlite {
         self.readers.read_within(PATIENCE, move |conn| list(conn, &account, &filter, &page)).await
     }
 
-    async fn lift(&self, account: &str, openid: &Openid) -> Result<bool, Error> {
+    async fn lift(&self, account: &str, openid: &Openid, act: Act) -> Result<bool, Error> {
         let (account, openid) = (account.to_owned(), openid.clone());
-        self.writer.run(move |unit| lift(unit, &account, &openid)).await
+        self.writer.run(move |unit| lift(unit, &account, &openid, &act)).await
     }
 
     /// This process alone writes them.
@@ -113,9 +114,13 @@ fn forget(unit: &Unit<'_>, account: &str, openid: &str, delete: &str) -> Result<
     Ok(())
 }
 
-fn lift(unit: &Unit<'_>, account: &str, openid: &Openid) -> Result<bool, Error> {
+fn lift(unit: &Unit<'_>, account: &str, openid: &Openid, act: &Act) -> Result<bool, Error> {
     let mut delete = unit.tx.prepare_cached("DELETE FROM suppressions WHERE account = ?1 AND openid = ?2")?;
-    Ok(delete.execute(params![account, openid])? > 0)
+    let is_lifted = delete.execute(params![account, openid])? > 0;
+    if is_lifted {
+        audit::write(unit, act)?;
+    }
+    Ok(is_lifted)
 }
 
 fn find(conn: &Connection, account: &str, openid: &Openid) -> Result<Option<Suppression>, Error> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use wxgate::domain::attempt::{Attempt, AttemptOutcome};
+use wxgate::domain::audit::{Act, Action, Actor};
 use wxgate::domain::callback::{NewCallback, UserSeen};
 use wxgate::domain::clock::Timestamp;
 use wxgate::domain::ids::{CallbackId, MessageId};
@@ -156,4 +157,9 @@ pub(crate) fn migrations(kind: &str) -> Vec<String> {
     let mut files: Vec<std::path::PathBuf> = files.collect();
     files.sort();
     files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
+}
+
+/// What an operator did, for verbs that write it down.
+pub(crate) fn act() -> Act {
+    Act::new(at(0), Actor::command("tests"), Action::KeyCreated, "thing")
 }

@@ -1,5 +1,7 @@
 //! The contract of each door, once for every backend.
 
+mod accounts;
+mod audit;
 pub(crate) mod backend;
 mod batches;
 mod build;

@@ -10,7 +10,7 @@ use wxgate::domain::suppression::{Suppression, SuppressionFilter, SuppressionRea
 use wxgate::store::Stores;
 
 use super::backend::{Backend, Database};
-use super::build::{at, attempt, callback, leased, message, openid, receipt, seen, sent, to_sent};
+use super::build::{act, at, attempt, callback, leased, message, openid, receipt, seen, sent, to_sent};
 
 async fn refused(stores: &Stores, touser: &str, errcode: i64, now: i64) {
     let lease = leased(stores, message(touser, at(0))).await;
@@ -126,9 +126,9 @@ async fn a_hand_lifts_it_and_lists_end(#[values(Backend::Sqlite, Backend::Postgr
     assert_eq!((first.items.len(), first.next.as_deref()), (2, Some("o2")));
     let last = stores.suppressions.list("shop", SuppressionFilter::default(), page(Some("o2"))).await.unwrap();
     assert_eq!((last.items[0].openid.as_str(), last.items.len(), last.next), ("o3", 1, None));
-    assert!(stores.suppressions.lift("shop", &openid("o2")).await.unwrap());
-    assert!(!stores.suppressions.lift("shop", &openid("o2")).await.unwrap());
-    assert!(!stores.suppressions.lift("other", &openid("o1")).await.unwrap());
+    assert!(stores.suppressions.lift("shop", &openid("o2"), act()).await.unwrap());
+    assert!(!stores.suppressions.lift("shop", &openid("o2"), act()).await.unwrap());
+    assert!(!stores.suppressions.lift("other", &openid("o1"), act()).await.unwrap());
     assert_eq!((of(stores, "o1").await.is_some(), of(stores, "o2").await), (true, None));
 }
 
