@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use wxgate::domain::clock::Clock;
 use wxgate::sandbox::CallbackRequest;
@@ -26,7 +27,7 @@ async fn an_account_made_at_run_time_works_at_once() {
         "name": "shop", "source": "store", "app_id": "wx0000000000000demo", "app_secret_set": true, "token_set": true,
         "encoding_aes_key_set": true, "previous_token_set": false, "previous_encoding_aes_key_set": false,
         "mode": "safe", "token_api": "stable", "base_url": app.world.sandbox_url, "on_unknown": "retry",
-        "templates": {"order_paid": "TPL-ORDER"},
+        "daily_quota": null, "quiet_hours": null, "quiet_hours_zone": null, "templates": {"order_paid": "TPL-ORDER"},
         "replies": {"subscribe": null, "keywords": {"help": "How?"}, "default": null}, "problem": null,
         "created_at": app.clock.now().to_string(), "updated_at": app.clock.now().to_string(),
     });
@@ -134,4 +135,34 @@ async fn under_another_seal_key_an_account_is_out_of_use_until_its_secrets_come_
     let all = json!({"app_secret": "demo-secret", "token": CALLBACK_TOKEN, "encoding_aes_key": AES_KEY});
     assert_eq!(patch(&app, "shop", &all).await.status, 200);
     assert_eq!(app.send("sim-ok").await.status, 200);
+}
+
+#[tokio::test]
+async fn quiet_hours_and_quota_are_settings_like_the_others() {
+    let app = bare().await;
+    assert_eq!(make(&app, &shop()).await.status, 201);
+    // The tests' day begins at 08:26 by Beijing's clock.
+    let change = json!({"quiet_hours": "08:00-09:00", "daily_quota": 7});
+    let changed = app.request(Method::PATCH, "/v1/accounts/shop").json(&change).send().await.json();
+    assert_eq!((&changed["quiet_hours"], &changed["daily_quota"]), (&json!("08:00-09:00"), &json!(7)));
+    let waits = app.send_async("oQUIET").await;
+    assert_eq!((waits.status, waits.field("state").as_str()), (202, "scheduled"), "{}", waits.text);
+    assert_eq!(waits.field("state_reason"), "quiet_hours");
+
+    let change = json!({"quiet_hours_zone": "UTC"});
+    assert_eq!(app.request(Method::PATCH, "/v1/accounts/shop").json(&change).send().await.status, 200);
+    assert_ne!(app.send_async("oLOUD").await.field("state"), "scheduled");
+
+    for (change, path) in [
+        (json!({"quiet_hours": "late"}), "/quiet_hours"),
+        (json!({"quiet_hours_zone": "Mars/Olympus"}), "/quiet_hours_zone"),
+        (json!({"daily_quota": 0}), "/daily_quota"),
+    ] {
+        let refused = app.request(Method::PATCH, "/v1/accounts/shop").json(&change).send().await;
+        refused.is_problem(422, "invalid_account");
+        assert_eq!(refused.json()["errors"][0]["path"], path, "{}", refused.text);
+    }
+    let cleared = json!({"quiet_hours": null, "quiet_hours_zone": null, "daily_quota": null});
+    let cleared = app.request(Method::PATCH, "/v1/accounts/shop").json(&cleared).send().await.json();
+    assert_eq!((&cleared["quiet_hours"], &cleared["daily_quota"]), (&json!(null), &json!(null)));
 }

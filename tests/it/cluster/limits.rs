@@ -78,20 +78,20 @@ async fn fallbacks(programs: &[Program; 2]) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_nodes_admit_one_rate_together() {
-    // Both would let 2 × 5 pass and 2 × 6 a second.
-    let (pair, programs) = limited_pair("openid = { rate = 6, per = \"second\", burst = 5 }, identical.rate = 0").await;
+    // Both would let 2 × 5 pass and 2 × 2 a second.
+    let (pair, programs) = limited_pair("openid = { rate = 2, per = \"second\", burst = 5 }, identical.rate = 0").await;
     let before = fallbacks(&programs).await;
     let (tally, seconds) = press(&programs, "oPRESSED", Duration::from_secs(4)).await;
     let (passed, limited) = (tally.passed.into_inner(), tally.limited.into_inner());
     // What a busy machine keeps from Redis, a node decides by itself: no more than its own burst each time.
     let alone = usize::try_from(fallbacks(&programs).await - before).unwrap();
     assert!(alone < (passed + limited) / 2, "Redis was hardly ever asked: {alone} of {}", passed + limited);
-    let (most, least) = (5.0 + 6.0 * seconds + 2.0 + alone as f64, 4.0 + 6.0 * (seconds - 0.5));
+    let (most, least) = (5.0 + 2.0 * seconds + 2.0 + alone as f64, 4.0 + 2.0 * (seconds - 0.5));
     assert!(
         (least..=most).contains(&(passed as f64)),
         "{passed} of {least}..={most} in {seconds} s, {alone} decided alone"
     );
-    assert!(limited > passed * 3, "that was no pressure: {limited}");
+    assert!(limited > passed * 20, "that was no pressure: {limited}");
     assert_eq!(tally.others.into_inner(), 0);
     until("all of it has been sent", async || pair.sandbox.deliveries_to("oPRESSED") == passed).await;
 }
