@@ -12,7 +12,7 @@ use crate::domain::seal::Sealer;
 #[async_trait]
 pub trait Keys: Send + Sync {
     /// `Unavailable` when there is a key with this id. The secret of one that signs is kept in `sealed_secret`, sealed under
-    /// `secrets.key` for the row [`row_name`]; of the others that column is null.
+    /// `secrets.key` for its row; of the others that column is null.
     async fn add(&self, key: Key, act: Act) -> Result<(), Error>;
 
     /// All, revoked ones included, oldest first. `Signing::Lost`: what is in `sealed_secret` cannot be opened.

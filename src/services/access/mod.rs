@@ -1,9 +1,9 @@
 //! Station 1: who calls. Three ways to show it: a key as bearer, a token signed by somebody the configuration trusts
-//! ([`jwt`]), a request signed with a key ([`signed`]).
+//! (`jwt`), a request signed with a key (`signed`).
 //!
-//! Keys come from the configuration and from the store; both are held in memory ([`ring`]), so that no call costs a query.
+//! Keys come from the configuration and from the store; both are held in memory (`ring`), so that no call costs a query.
 //! Whoever is refused learns no reason; the log has it at level `debug`. Addresses that fail too often are told to wait
-//! ([`failures`]), but only when they fail again: others behind the same address go on.
+//! (`failures`), but only when they fail again: others behind the same address go on.
 
 mod failures;
 mod jwt;

@@ -1,4 +1,4 @@
-//! The accounts that this gateway serves: those of the configuration, and those made at run time ([`register`]).
+//! The accounts that this gateway serves: those of the configuration, and those made at run time (`register`).
 
 mod register;
 
