@@ -571,7 +571,14 @@ async fn wait_for_outcome(mut waiter: Waiter, limit: Duration, stopping: &Cancel
         tokio::select! {
             biased;
             progress = waiter.next() => match progress {
-                Some(progress) => apply(view, progress),
+                Some(progress) => {
+                    apply(view, progress);
+                    let pause = view.next_attempt_at.map(|next| next.since(view.updated_at));
+                    // Nothing more comes of waiting for that.
+                    if pause.is_some_and(|pause| tokio::time::Instant::now() + pause > deadline) {
+                        return;
+                    }
+                }
                 None => return,
             },
             () = tokio::time::sleep_until(deadline) => return,

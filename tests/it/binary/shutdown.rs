@@ -81,10 +81,10 @@ async fn a_second_process_on_the_same_file_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_whose_message_only_waits_is_answered_when_the_gateway_stops() {
-    let place = Place::prepare("").await;
+    let place = Place::prepare("queue = { backoff_base = \"25s\", backoff_max = \"25s\" }").await;
     let program = place.start().await;
     let request = program.request(reqwest::Method::POST, "/send-template").header("prefer", "wait=30");
-    let answer = tokio::spawn(request.json(&order_notice("sim-quota")).send());
+    let answer = tokio::spawn(request.json(&order_notice("sim-busy")).send());
     until("it waits", async || {
         let text = program.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
         text.contains("wxgate_messages_total{account=\"shop\",state=\"queued\"} 1\n")

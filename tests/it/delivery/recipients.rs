@@ -100,8 +100,9 @@ async fn a_cut_connection_is_repeated_and_shows_once_on_the_phone() {
 #[tokio::test]
 async fn a_used_up_quota_waits_for_the_next_day_of_beijing() {
     let app = TestApp::start().await;
-    let reply = app.send("sim-quota").await;
-    // The caller's wait is over in real time only; the message is parked at once.
+    // The caller learns it at once: nobody waits for what comes tomorrow.
+    let request = app.post("/send-template").header("prefer", "wait=30").json(&order_notice("sim-quota"));
+    let reply = tokio::time::timeout(Duration::from_secs(20), request.send()).await.unwrap();
     assert_eq!(reply.status, 202, "{}", reply.text);
     assert_eq!(reply.field("state"), "queued");
     let at = reply.field("next_attempt_at");
