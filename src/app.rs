@@ -26,6 +26,7 @@ use crate::services::batches::Batches;
 use crate::services::breaker::{BreakerRules, Breakers};
 use crate::services::clock_watch::ClockWatch;
 use crate::services::dispatch::{Dispatch, Running};
+use crate::services::feed::Feed;
 use crate::services::health::Health;
 use crate::services::limits::Limits;
 use crate::services::outcomes::Outcomes;
@@ -83,6 +84,7 @@ impl App {
         let doors = TokenDoors {
             client: client.clone(),
             kept: stores.tokens.clone(),
+            events: stores.events.clone(),
             shared,
             call_limit: config.wechat.timeout,
             clock: clock.clone(),
@@ -147,6 +149,7 @@ impl App {
             messages: stores.messages.clone(),
             inbox: stores.inbox.clone(),
             batches: stores.batches.clone(),
+            events: stores.events.clone(),
             retention: config.retention,
             outcomes: outcomes.clone(),
             running,
@@ -170,6 +173,7 @@ impl App {
         let receive = Receive { inbox: stores.inbox.clone(), outcomes, clock: clock.clone(), metrics: metrics.clone() };
         let verify = Verify { accounts: accounts.clone(), clock: clock.clone(), freshness: config.callback.freshness };
         let health = Health::new(stores.counts.clone(), redis, tokens.clone(), accounts.clone(), clock.clone());
+        let feed = Feed::new(stores.events.clone(), stopping.clone());
         let users = Users::new(stores.users.clone(), accounts, clock.clone());
         let state = HttpState {
             access: access.clone(),
@@ -180,6 +184,7 @@ impl App {
             receive,
             tokens,
             users,
+            feed,
             health,
             metrics: metrics.clone(),
             clock,

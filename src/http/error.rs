@@ -18,6 +18,7 @@ use crate::domain::message::Message;
 use crate::services::accept::{AcceptError, FieldError};
 use crate::services::access::AccessError;
 use crate::services::batches::BatchError;
+use crate::services::feed::FeedError;
 use crate::services::limits::Refusal;
 use crate::services::reports::ReportError;
 use crate::services::tokens::TokenError;
@@ -298,6 +299,16 @@ impl From<AccessError> for ApiError {
             }
             AccessError::NoRoom => Self::new(Code::Overloaded, error.to_string()),
             AccessError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<FeedError> for ApiError {
+    fn from(error: FeedError) -> Self {
+        match error {
+            FeedError::Full => Self::new(Code::Overloaded, error.to_string()),
+            FeedError::Stopping => Self::new(Code::ShuttingDown, error.to_string()),
+            FeedError::Store(error) => error.into(),
         }
     }
 }

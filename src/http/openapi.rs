@@ -4,7 +4,7 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::api::{accounts, batches, messages, send_request, users, views};
+use super::api::{accounts, batches, events, events_ws, messages, send_request, users, views};
 use super::error::{Code, Problem, Upstream};
 use super::security::Schemes;
 use super::{health, problems};
@@ -18,15 +18,17 @@ use super::{health, problems};
     paths(
         messages::send, messages::list, messages::look_up, messages::cancel, messages::retry, messages::resolve,
         batches::send, batches::look_up, batches::cancel,
+        events::list, events_ws::watch,
         accounts::token, users::look_up, users::bind,
         health::health, health::ready, health::metrics, problems::list, problems::look_up,
     ),
     components(schemas(
-        Problem, Upstream, Code, send_request::KeywordValue, send_request::MiniProgramValue, views::RehearsalView,
+        Problem, Upstream, Code, events::EventView, send_request::KeywordValue, send_request::MiniProgramValue, views::RehearsalView,
     )),
     tags(
         (name = "messages", description = "Send, read, cancel, retry, resolve."),
         (name = "batches", description = "Many sends at once: keep, read, cancel."),
+        (name = "events", description = "What happened: to go through, or as it happens."),
         (name = "accounts", description = "Tokens of the WeChat accounts."),
         (name = "users", description = "Openids that were seen, and their business user ids."),
         (name = "operation", description = "Health, figures, error codes."),

@@ -10,6 +10,7 @@ use crate::domain::clock::Clock;
 use crate::services::accept::Accept;
 use crate::services::access::Access;
 use crate::services::batches::Batches;
+use crate::services::feed::Feed;
 use crate::services::health::Health;
 use crate::services::receive::Receive;
 use crate::services::reports::Reports;
@@ -29,6 +30,7 @@ pub struct HttpState {
     pub receive: Receive,
     pub tokens: Tokens,
     pub users: Users,
+    pub feed: Feed,
     pub health: Health,
     pub metrics: Metrics,
     pub clock: Arc<dyn Clock>,
@@ -56,6 +58,7 @@ parts! {
     Reports => reports,
     Tokens => tokens,
     Users => users,
+    Feed => feed,
     Health => health,
     Metrics => metrics,
     Arc<dyn Clock> => clock,

@@ -31,6 +31,7 @@ pub struct Sweep {
     pub messages: Arc<dyn store::Messages>,
     pub inbox: Arc<dyn store::Inbox>,
     pub batches: Arc<dyn store::Batches>,
+    pub events: Arc<dyn store::Events>,
     pub retention: RetentionConfig,
     pub outcomes: Outcomes,
     pub running: Running,
@@ -123,6 +124,7 @@ impl Sweep {
                 break;
             }
         }
+        while self.events.forget(now.minus(self.retention.events), FORGET_BATCH).await? == FORGET_BATCH {}
         while self.batches.forget(now.minus(self.retention.messages), BATCH).await? == BATCH {}
         if messages + callbacks > 0 {
             tracing::info!(messages, callbacks, "what is older than its retention was deleted");

@@ -8,6 +8,7 @@ pub mod batches;
 mod bounds;
 pub mod callbacks;
 pub mod counts;
+pub mod events;
 mod figures;
 mod history;
 pub mod keys;
@@ -22,6 +23,7 @@ pub mod restore;
 mod rules;
 pub mod sqlite;
 pub mod tokens;
+mod told;
 pub mod users;
 
 use std::sync::Arc;
@@ -32,6 +34,7 @@ pub use allowance::Allowance;
 pub use batches::{Batches, KeptBatch};
 pub use callbacks::Inbox;
 pub use counts::{Counts, Space, StateCount};
+pub use events::{Events, Raise, Stretch};
 pub use keys::Keys;
 pub use messages::Messages;
 pub use nonces::SharedNonces;
@@ -53,6 +56,7 @@ pub struct Stores {
     pub tokens: Arc<dyn Tokens>,
     pub users: Arc<dyn Users>,
     pub counts: Arc<dyn Counts>,
+    pub events: Arc<dyn Events>,
     pub restore: Arc<dyn Restore>,
     pub closing: Arc<dyn Closing>,
 }

@@ -166,7 +166,7 @@ fn filter(query: &mut Query) -> MessageFilter {
 }
 
 /// In a query a bare `+` means a blank, and everybody forgets that when they write `+08:00`.
-fn time_of(text: &str) -> Option<Timestamp> {
+pub(super) fn time_of(text: &str) -> Option<Timestamp> {
     Timestamp::parse(text).or_else(|| Timestamp::parse(&text.replacen(' ', "+", 1)))
 }
 

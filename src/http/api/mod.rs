@@ -2,6 +2,8 @@
 
 pub mod accounts;
 pub mod batches;
+pub mod events;
+pub mod events_ws;
 pub mod messages;
 pub mod send_request;
 pub mod users;

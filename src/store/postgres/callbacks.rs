@@ -48,8 +48,9 @@ impl Command for Record {
         if !is_first(unit, callback).await? {
             return Ok(Recorded::Seen { reply: first_reply(unit, callback).await? });
         }
+        unit.called_back(callback);
         if let Some(seen) = &callback.user {
-            users::see(unit, &callback.account, seen, callback.received_at).await?;
+            users::see(unit, callback, seen).await?;
             reach(Point::CallbackWritten);
         }
         let mut effects = Vec::with_capacity(callback.receipts.len());

@@ -12,6 +12,7 @@ mod command;
 mod connect;
 mod counts;
 mod doubt;
+mod events;
 mod fault;
 mod figures;
 mod forget;
@@ -91,6 +92,7 @@ impl Postgres {
             tokens: all.clone(),
             users: all.clone(),
             counts: all.clone(),
+            events: all.clone(),
             closing: all,
         }
     }

@@ -9,7 +9,7 @@ use super::own::Own;
 use super::presence::Presence;
 use super::readers::Readers;
 use super::writer::Writer;
-use super::{Postgres, figures, schema};
+use super::{Postgres, events, figures, schema};
 use crate::config::store::PostgresConfig;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::BootId;
@@ -25,6 +25,7 @@ pub async fn open(config: &PostgresConfig, boot: BootId, sealer: Sealer) -> Resu
     reach(Point::StartMigrated);
     let nodes = Arc::new(Nodes::new(boot.to_string(), format!("{} {}", host(), config.node)));
     let presence = Presence::start(endpoint.clone(), nodes.clone()).await?;
+    endpoint.connect("wxgate start").await?.batch_execute(events::REBASE).await?;
     let dialer = Dialer { endpoint, nodes: Some(nodes.clone()) };
     let (writer, readers, figures) = start(config, dialer).await?;
     let boot = boot.to_string();

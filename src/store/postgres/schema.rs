@@ -14,6 +14,7 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/postgres/0003_signing_keys.sql"),
     include_str!("../../../migrations/postgres/0004_rivals.sql"),
     include_str!("../../../migrations/postgres/0005_by_time.sql"),
+    include_str!("../../../migrations/postgres/0006_events.sql"),
 ];
 
 /// The oldest server that knows all that we say, as `server_version_num`.

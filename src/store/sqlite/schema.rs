@@ -12,6 +12,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/sqlite/0003_signing_keys.sql")),
     M::up(include_str!("../../../migrations/sqlite/0004_rivals.sql")),
     M::up(include_str!("../../../migrations/sqlite/0005_by_time.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0006_events.sql")),
 ];
 
 /// The version that this program writes.

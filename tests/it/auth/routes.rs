@@ -116,7 +116,9 @@ fn foreign(id: &str) -> (u16, &'static str) {
     match id {
         "send_template" => (422, "unknown_account"),
         "send_batch" => (422, "invalid_message"),
-        "list_messages" => (200, ""),
+        "list_messages" | "list_events" => (200, ""),
+        // Nobody asks for a WebSocket here; what one may hear is tested with the events.
+        "watch_events" => (400, "malformed_request"),
         _ => (404, "not_found"),
     }
 }
