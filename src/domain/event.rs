@@ -160,6 +160,15 @@ impl KindPattern {
 }
 
 impl EventFilter {
+    /// What it leaves out are only times, or it names one message: nothing is passed by on the way to the next event.
+    pub fn is_narrow(&self) -> bool {
+        let passes_by = self.visible_accounts.is_some()
+            || self.account.is_some()
+            || self.batch_id.is_some()
+            || !self.kinds.is_empty();
+        self.message_id.is_some() || !passes_by
+    }
+
     /// As the store would find it.
     pub fn fits(&self, event: &Event) -> bool {
         let is = |wanted: &Option<String>, there: &Option<String>| wanted.is_none() || wanted == there;

@@ -59,7 +59,8 @@ impl Raise for Postgres {
 #[async_trait]
 impl Events for Postgres {
     async fn read(&self, filter: EventFilter, after: Position, limit: usize) -> Result<Stretch, Error> {
-        read(&self.readers.slow().await?, &filter, after, limit).await
+        let reader = if filter.is_narrow() { self.readers.quick().await? } else { self.readers.slow().await? };
+        read(&reader, &filter, after, limit).await
     }
 
     async fn position_of(&self, id: EventId) -> Result<Position, Error> {

@@ -31,7 +31,9 @@ impl Raise for Sqlite {
 #[async_trait]
 impl Events for Sqlite {
     async fn read(&self, filter: EventFilter, after: Position, limit: usize) -> Result<Stretch, Error> {
-        self.readers.read_within(PATIENCE, move |conn| read(conn, &filter, after, limit)).await
+        let is_narrow = filter.is_narrow();
+        let read = move |conn: &Connection| read(conn, &filter, after, limit);
+        if is_narrow { self.readers.read(read).await } else { self.readers.read_within(PATIENCE, read).await }
     }
 
     async fn position_of(&self, id: EventId) -> Result<Position, Error> {
