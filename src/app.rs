@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::config::http::ServerConfig;
+use crate::domain::audit::Actor;
 use crate::domain::caller::Scope;
 use crate::domain::clock::Clock;
 use crate::domain::ids::BootId;
@@ -21,7 +22,7 @@ use crate::failpoint::{Point, reach};
 use crate::http::{self, HttpState};
 use crate::services::accept::{Accept, Turns};
 use crate::services::access::{Access, AccessDoors, KeyRequest};
-use crate::services::accounts::Accounts;
+use crate::services::accounts::{Accounts, Register, RegisterDoors};
 use crate::services::batches::Batches;
 use crate::services::breaker::{BreakerRules, Breakers};
 use crate::services::clock_watch::ClockWatch;
@@ -30,9 +31,12 @@ use crate::services::feed::Feed;
 use crate::services::health::Health;
 use crate::services::limits::Limits;
 use crate::services::outcomes::Outcomes;
+use crate::services::pace::Paces;
+use crate::services::quota::{QuotaReader, Quotas};
 use crate::services::receive::Receive;
 use crate::services::reports::Reports;
 use crate::services::slots::Slots;
+use crate::services::suppressions::Suppressions;
 use crate::services::sweep::Sweep;
 use crate::services::tokens::{TokenDoors, Tokens};
 use crate::services::users::Users;
@@ -91,8 +95,28 @@ impl App {
             metrics: metrics.clone(),
         };
         let tokens = Tokens::new(&accounts, &config.token, &doors);
+        let doors = RegisterDoors {
+            stored: stores.accounts.clone(),
+            accounts: accounts.clone(),
+            tokens: tokens.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        };
+        let register = Register::new(doors, config.accounts, config.wechat.base_url);
+        register.refresh().await?;
         let outcomes = Outcomes::default();
-        let limits = Limits::new(&config.limits, metrics.clone());
+        let limits = Limits::new(&config.limits, redis.as_ref().map(store::open::share_limits), metrics.clone());
+        let suppressions = Suppressions::new(
+            stores.suppressions.clone(),
+            accounts.clone(),
+            config.limits.suppression,
+            metrics.clone(),
+            clock.clone(),
+        );
+        let paces = Paces::new(config.limits.account);
+        let reader = QuotaReader { client: client.clone(), tokens: tokens.clone(), metrics: metrics.clone() };
+        let quotas = Quotas::new(accounts.clone(), reader, stores.parks.clone(), clock.clone());
+        quotas.catch_up().await?;
         let slots = Slots::new(config.queue.concurrency);
         let tasks = TaskTracker::new();
         let running = Running::default();
@@ -107,6 +131,8 @@ impl App {
                 pause: config.queue.breaker_open,
                 full: config.queue.concurrency,
             }),
+            paces: paces.clone(),
+            quotas: quotas.clone(),
             outcomes: outcomes.clone(),
             running: running.clone(),
             rules: RetryRules { backoff: config.queue.backoff, max_attempts: config.queue.max_attempts },
@@ -120,7 +146,9 @@ impl App {
             users: stores.users.clone(),
             accounts: accounts.clone(),
             tokens: tokens.clone(),
+            suppressions: suppressions.clone(),
             limits: limits.clone(),
+            quotas: quotas.clone(),
             turns: Turns::default(),
             dispatch: dispatch.clone(),
             outcomes: outcomes.clone(),
@@ -150,6 +178,7 @@ impl App {
             inbox: stores.inbox.clone(),
             batches: stores.batches.clone(),
             events: stores.events.clone(),
+            audit: stores.audit.clone(),
             retention: config.retention,
             outcomes: outcomes.clone(),
             running,
@@ -162,7 +191,16 @@ impl App {
             outcomes: outcomes.clone(),
             slots: slots.clone(),
         };
-        let timer = Timer { tokens: tokens.clone(), sweep, access: access.clone(), limits, clock: clock.clone() };
+        let timer = Timer {
+            tokens: tokens.clone(),
+            sweep,
+            access: access.clone(),
+            suppressions: suppressions.clone(),
+            register: register.clone(),
+            limits,
+            quotas: quotas.clone(),
+            clock: clock.clone(),
+        };
         let reports = Reports {
             messages: stores.messages.clone(),
             accept: accept.clone(),
@@ -172,7 +210,8 @@ impl App {
         let batches = Batches { batches: stores.batches.clone(), accept: accept.clone(), clock: clock.clone() };
         let receive = Receive { inbox: stores.inbox.clone(), outcomes, clock: clock.clone(), metrics: metrics.clone() };
         let verify = Verify { accounts: accounts.clone(), clock: clock.clone(), freshness: config.callback.freshness };
-        let health = Health::new(stores.counts.clone(), redis, tokens.clone(), accounts.clone(), clock.clone());
+        let health =
+            Health::new(stores.counts.clone(), redis, tokens.clone(), (quotas, paces), accounts.clone(), clock.clone());
         let feed = Feed::new(stores.events.clone(), stopping.clone());
         let users = Users::new(stores.users.clone(), accounts, clock.clone());
         let state = HttpState {
@@ -180,11 +219,14 @@ impl App {
             accept,
             batches,
             reports,
+            register,
+            audit: stores.audit.clone(),
             verify,
             receive,
             tokens,
             users,
             feed,
+            suppressions,
             health,
             metrics: metrics.clone(),
             clock,
@@ -209,7 +251,7 @@ impl App {
             expires_at: None,
             signing: false,
         };
-        let (_, text) = self.access.create(request).await?;
+        let (_, text) = self.access.create(request, Actor::gateway()).await?;
         Ok(Some(text))
     }
 

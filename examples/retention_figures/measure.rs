@@ -168,6 +168,7 @@ async fn accept(store: &Stores) -> anyhow::Result<MessageId> {
         on_unknown: OnUnknown::Retry,
         created_at: NOW,
         send_at: None,
+        wait_reason: None,
         expires_at: NOW.plus(DAY),
         metadata: None,
         retry_of: None,

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::exit::Failure;
 use super::out::{complain, say};
+use super::stored_accounts;
 use crate::config::auth::{JwtConfig, KeySource};
 use crate::config::{Config, DEFAULT};
 
@@ -20,7 +21,8 @@ pub(super) struct ConfigCommand {
 
 #[derive(Subcommand)]
 enum What {
-    /// Say what is wrong, all of it at once; exit code 2 when something is
+    /// Say what is wrong, all of it at once; exit code 2 when something is. Looks into the store, if it is there, for accounts
+    /// made at run time
     Check,
     /// Print what is in force and where it comes from; secrets are hidden
     Show,
@@ -29,9 +31,9 @@ enum What {
 }
 
 impl ConfigCommand {
-    pub(super) fn run(self, file: Option<&Path>) -> Result<(), Failure> {
+    pub(super) async fn run(self, file: Option<&Path>) -> Result<(), Failure> {
         match self.what {
-            What::Check => check(&super::load(file)?)?,
+            What::Check => check(&super::load(file)?).await?,
             What::Show => say(super::load(file)?.render().trim_end())?,
             What::Default => say(DEFAULT.trim_end())?,
         }
@@ -39,11 +41,23 @@ impl ConfigCommand {
     }
 }
 
-fn check(config: &Config) -> std::io::Result<()> {
+async fn check(config: &Config) -> std::io::Result<()> {
     for warning in &config.notes.warnings {
         complain(format!("warning: {warning}"));
     }
-    say(format!("ok: {}", summary(config)))
+    let stored = stored_accounts::peek(config).await;
+    let in_store = match &stored {
+        Ok(stored) if stored.is_empty() => String::new(),
+        Ok(stored) => format!("; in the store: {}", count(stored.len(), "account")),
+        Err(problem) => {
+            complain(format!("warning: whether accounts were made at run time is not known: {problem}"));
+            String::new()
+        }
+    };
+    for (name, problem) in stored.iter().flatten().filter_map(|stored| Some((&stored.name, stored.problem.as_ref()?))) {
+        complain(format!("warning: account {name} of the store is out of use: {problem}"));
+    }
+    say(format!("ok: {}{in_store}", summary(config)))
 }
 
 /// "2 accounts, 1 client, tokens by RS256; listen on …, store in …"

@@ -13,6 +13,7 @@ use serde_json::json;
 use self::finding::{Finding, Status};
 use super::exit::Failure;
 use super::out::say;
+use super::stored_accounts;
 use crate::config::{Config, ConfigErrors};
 
 /// Check the whole setting: configuration, store, clock, WeChat, tokens, callback URL, Redis
@@ -49,10 +50,21 @@ impl Doctor {
                 ));
             }
         };
+        let stored = stored_accounts::peek(&config).await;
         report.add_all(checks::of_config(&config))?;
         report.begin(checks::storage_name(&config.store))?;
         report.add(checks::storage(&config.store).await)?;
-        network::check(&config, &mut report).await?;
+        let mut accounts = config.accounts.clone();
+        match stored {
+            Ok(stored) => {
+                accounts.extend(stored.iter().filter(|one| one.problem.is_none()).map(|one| one.account.clone()));
+                report.add_all(checks::of_stored(&stored))?;
+            }
+            // Why, the check of the store tells.
+            Err(problem) => tracing::debug!(problem, "the stored accounts cannot be looked at"),
+        }
+        report.add_all(checks::of_accounts(&accounts))?;
+        network::check(&config, &accounts, &mut report).await?;
         report.end()?;
         match report.findings.iter().any(|finding| finding.status == Status::Failed) {
             true => Err(Failure::Told),

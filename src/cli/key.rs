@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::actor;
 use super::exit::Failure;
 use super::out::{columns, complain, say};
 use crate::config::Config;
@@ -83,10 +84,13 @@ struct Revoke {
 
 impl KeyCommand {
     pub(super) async fn run(self, config: Config) -> Result<(), Failure> {
-        if let What::Create(Create { accounts: Some(names), .. }) = &self.what {
-            check_accounts(names, &config)?;
-        }
         let stores = open_stores(&config).await?;
+        if let What::Create(Create { accounts: Some(names), .. }) = &self.what
+            && let Err(failure) = check_accounts(names, &config, &stores).await
+        {
+            stores.close().await;
+            return Err(failure);
+        }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let doors =
             AccessDoors { keys: stores.keys.clone(), nonces: None, clock: clock.clone(), metrics: Metrics::new() };
@@ -107,10 +111,16 @@ async fn open_stores(config: &Config) -> Result<store::Stores, Failure> {
     Ok(store::open::open_for_tools(&config.store, Sealer::new(key.0)).await?)
 }
 
-fn check_accounts(names: &[String], config: &Config) -> Result<(), Failure> {
-    let is_known = |name: &String| config.accounts.iter().any(|account| *account.name == **name);
+async fn check_accounts(names: &[String], config: &Config, stores: &store::Stores) -> Result<(), Failure> {
+    let stored = stores.accounts.list().await?;
+    let is_known = |name: &String| {
+        config.accounts.iter().any(|account| *account.name == **name)
+            || stored.iter().any(|stored| stored.name == *name)
+    };
     match names.iter().find(|name| !is_known(name)) {
-        Some(name) => Err(Failure::Usage(format!("--accounts: the configuration has no account {name:?}"))),
+        Some(name) => {
+            Err(Failure::Usage(format!("--accounts: neither the configuration nor the store has an account {name:?}")))
+        }
         None => Ok(()),
     }
 }
@@ -123,7 +133,7 @@ impl Create {
         }
         let Self { client, scopes, accounts, templates, signing, .. } = self;
         let request = KeyRequest { client, scopes, accounts, templates, expires_at, signing };
-        let (key, text) = access.create(request).await?;
+        let (key, text) = access.create(request, actor::of_command()).await?;
         complain(format!("{} for {}: it is shown only now, keep it safe.", key.id, key.client));
         Ok(say(text.expose())?)
     }
@@ -154,7 +164,7 @@ impl Revoke {
             let place = format!("[clients.{}]", self.id);
             return Err(Failure::Usage(format!("{} stands in the configuration: take {place} out there", self.id)));
         }
-        if access.revoke(&self.id).await? {
+        if access.revoke(&self.id, actor::of_command()).await? {
             return Ok(say(format!("{} is revoked", self.id))?);
         }
         Err(Failure::Runtime(anyhow::anyhow!("there is no such key, or it was revoked before: {}", self.id)))

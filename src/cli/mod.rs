@@ -1,5 +1,6 @@
 //! The command line: one file a command. Exit codes: 0, 1 a fault at run time, 2 wrong usage or configuration.
 
+mod actor;
 mod config;
 mod dev;
 mod doctor;
@@ -13,9 +14,11 @@ mod openapi;
 mod out;
 mod restore_check;
 mod sandbox;
+mod secrets;
 mod send;
 mod serve;
 mod signals;
+mod stored_accounts;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -61,6 +64,7 @@ enum Command {
     Doctor(doctor::Doctor),
     Migrate(migrate::Migrate),
     RestoreCheck(restore_check::RestoreCheck),
+    Secrets(secrets::SecretsCommand),
     Healthcheck(healthcheck::Healthcheck),
     Openapi(openapi::Openapi),
 }
@@ -88,9 +92,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Sandbox(command) => block_on(command.run()),
         Command::Send(command) => block_on(command.run()),
         Command::Key(command) => block_on(command.run(load(file)?)),
-        Command::Config(command) => command.run(file),
+        Command::Config(command) => block_on(command.run(file)),
         Command::Doctor(command) => block_on(command.run(load(file))),
         Command::RestoreCheck(command) => block_on(command.run(load(file)?)),
+        Command::Secrets(command) => block_on(command.run(load(file)?)),
         Command::Migrate(command) => block_on(command.run(load(file)?)),
         Command::Healthcheck(command) => block_on(command.run(file)),
         Command::Openapi(command) => command.run(),

@@ -7,10 +7,12 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::Args;
 
+use super::actor;
 use super::exit::Failure;
 use super::out::{columns, say};
 use crate::config::Config;
 use crate::config::store::StoreConfig;
+use crate::domain::audit::{Act, Action};
 use crate::domain::clock::{Clock, JUMP, SystemClock, Timestamp};
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
@@ -125,8 +127,10 @@ Gone with that time, and nothing can bring it back:
 
 async fn doubt(store: &Arc<dyn Restore>, now: Timestamp, total: u64) -> Result<(), Failure> {
     let (mut done, mut told) = (0, 0);
+    // With the first of them.
+    let mut act = Some(Act::new(now, actor::of_command(), Action::RestoreApplied, "messages").with("messages", total));
     loop {
-        let touched = store.doubt(now, BATCH).await?;
+        let touched = store.doubt(now, BATCH, act.take()).await?;
         if touched == 0 {
             break;
         }

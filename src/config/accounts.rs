@@ -1,12 +1,17 @@
-//! `[accounts.<name>]`.
+//! `[accounts.<name>]`; and the same rules for accounts that are made at run time.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::read::Section;
+use super::origin::Origin;
+use super::read::{Findings, Section};
+use super::tree::{Node, Raw, Table};
 use super::wechat::{WechatConfig, read_base_url};
-use crate::domain::account::{Account, CallbackKeys, CallbackMode, Replies, TokenApi};
-use crate::domain::secret::Secret;
+use crate::domain::account::{
+    Account, AccountOptions, AccountSecrets, AccountSettings, CallbackMode, Replies, SecretField, TokenApi,
+};
+use crate::domain::quiet::QuietHours;
 use crate::domain::state::OnUnknown;
 
 /// A text reply may be about this long (receiving messages, "passive replies").
@@ -23,7 +28,7 @@ pub(super) fn read(root: &mut Section<'_>, wechat: &WechatConfig) -> Vec<Arc<Acc
         if !is_name(&name) {
             section.wrong("", NAME_RULE);
         }
-        let account = read_account(&name, &mut section, wechat);
+        let account = read_settings(&mut section).account(&name, &wechat.base_url);
         match by_app_id.get(&account.app_id) {
             Some(other) => {
                 section.wrong("app_id", format!("is the app_id of accounts.{other} too; an app has one account"))
@@ -48,63 +53,138 @@ pub(crate) fn is_name(name: &str) -> bool {
         && name.bytes().all(|b| is_plain(b) || b == b'-' || b == b'_')
 }
 
-fn read_account(name: &str, section: &mut Section<'_>, wechat: &WechatConfig) -> Account {
+/// What is wrong with an account that is made or changed at run time: each fault with its field, as a JSON pointer.
+pub fn check(settings: &AccountSettings) -> Vec<(String, String)> {
+    let findings = RefCell::new(Findings::default());
+    let mut section = Section::new(String::new(), as_written(settings), &findings);
+    read_settings(&mut section);
+    drop(section);
+    let Findings { errors, notes, .. } = findings.into_inner();
+    notes.warnings.iter().for_each(|warning| tracing::warn!("account {}: {warning}", settings.app_id));
+    errors.into_iter().map(|error| (pointer(&error.key), error.problem)).collect()
+}
+
+/// The settings as a table of the configuration has them.
+fn as_written(settings: &AccountSettings) -> Table {
+    let node = |raw| Node { raw, origin: Origin::Default };
+    let text = |text: &str| node(Raw::Text(text.to_owned()));
+    let texts = |texts: &BTreeMap<String, String>| {
+        node(Raw::Table(texts.iter().map(|(name, value)| (name.clone(), text(value))).collect()))
+    };
+    let AccountSettings { app_id, secrets, options } = settings;
+    let AccountOptions {
+        mode,
+        token_api,
+        base_url,
+        on_unknown,
+        daily_quota,
+        quiet_hours,
+        quiet_hours_zone,
+        templates,
+        replies,
+    } = options;
+    let mut table = Table::from([
+        ("app_id".to_owned(), text(app_id)),
+        ("mode".to_owned(), text(mode.as_str())),
+        ("token_api".to_owned(), text(token_api.as_str())),
+        ("on_unknown".to_owned(), text(on_unknown.as_str())),
+        ("templates".to_owned(), texts(templates)),
+    ]);
+    for field in SecretField::ALL {
+        table.extend(secrets.get(field).map(|secret| (field.as_str().to_owned(), text(secret.expose()))));
+    }
+    for (name, value) in [("base_url", base_url), ("quiet_hours", quiet_hours), ("quiet_hours_zone", quiet_hours_zone)]
+    {
+        table.extend(value.as_ref().map(|value| (name.to_owned(), text(value))));
+    }
+    let quota = daily_quota.map(|quota| node(Raw::Integer(i64::try_from(quota).unwrap_or(i64::MAX))));
+    table.extend(quota.map(|quota| ("daily_quota".to_owned(), quota)));
+    let mut said = Table::from([("keywords".to_owned(), texts(&replies.keywords))]);
+    said.extend(replies.subscribe.as_ref().map(|reply| ("subscribe".to_owned(), text(reply))));
+    said.extend(replies.default.as_ref().map(|reply| ("default".to_owned(), text(reply))));
+    table.insert("replies".to_owned(), node(Raw::Table(said)));
+    table
+}
+
+/// `replies.keywords.a/b` → `/replies/keywords/a~1b`. Below a table of texts, dots are part of a name.
+fn pointer(key: &str) -> String {
+    const TABLES: [&str; 2] = ["templates", "replies.keywords"];
+    let inside = |table| Some((table, key.strip_prefix(table)?.strip_prefix('.')?));
+    let (fields, name) = match TABLES.into_iter().find_map(inside) {
+        Some((table, name)) => (table, format!("/{}", name.replace('~', "~0").replace('/', "~1"))),
+        None => (key, String::new()),
+    };
+    format!("/{}{name}", fields.replace('.', "/"))
+}
+
+fn read_settings(section: &mut Section<'_>) -> AccountSettings {
     let app_id = section.needed("app_id", Section::text).unwrap_or_default();
     if app_id.contains(char::is_whitespace) {
         section.wrong("app_id", "holds a blank; copy it from the console: \"wx\" and 16 hex digits");
     }
-    let app_secret = section.needed("app_secret", Section::secret).unwrap_or_default();
-    let callback = read_callback(section);
-    let token_api = section.choice("token_api", &TOKEN_APIS, TokenApi::Stable);
-    let base_url = read_base_url(section).unwrap_or_else(|| wechat.base_url.clone());
-    let on_unknown = section.choice("on_unknown", &ON_UNKNOWN, OnUnknown::Retry);
-    Account {
-        name: Arc::from(name),
+    let mut secrets = AccountSecrets::default();
+    secrets.set(SecretField::AppSecret, section.needed("app_secret", Section::secret));
+    let mode = read_callback(section, &mut secrets);
+    let (quiet_hours, quiet_hours_zone) = read_quiet(section);
+    AccountSettings {
         app_id,
-        app_secret,
-        callback,
-        token_api,
-        base_url,
-        on_unknown,
-        templates: read_templates(section),
-        replies: read_replies(section),
+        secrets,
+        options: AccountOptions {
+            mode,
+            token_api: section.choice("token_api", &TOKEN_APIS, TokenApi::Stable),
+            base_url: read_base_url(section),
+            on_unknown: section.choice("on_unknown", &ON_UNKNOWN, OnUnknown::Retry),
+            daily_quota: section.count_if_given("daily_quota", 1..=1_000_000_000),
+            quiet_hours,
+            quiet_hours_zone,
+            templates: read_templates(section),
+            replies: read_replies(section),
+        },
     }
 }
 
-fn read_callback(section: &mut Section<'_>) -> Option<CallbackKeys> {
-    let tokens = read_pair(section, "token", is_token, "has to be 3 to 32 letters and digits");
-    let aes_keys = read_pair(
+fn read_callback(section: &mut Section<'_>, secrets: &mut AccountSecrets) -> CallbackMode {
+    read_pair(section, secrets, SecretField::Token, is_token, "has to be 3 to 32 letters and digits");
+    read_pair(
         section,
-        "encoding_aes_key",
+        secrets,
+        SecretField::EncodingAesKey,
         is_aes_key,
         "has to be 43 letters and digits, as WeChat's console shows it",
     );
     let mode = section.choice("mode", &MODES, CallbackMode::Safe);
-    if tokens.is_empty() {
-        if !aes_keys.is_empty() {
-            section.wrong("token", "is missing, but encoding_aes_key is given; callbacks need both");
+    let has = |field: SecretField| {
+        secrets.get(field).is_some() || field.previous().is_some_and(|field| secrets.get(field).is_some())
+    };
+    match (has(SecretField::Token), has(SecretField::EncodingAesKey)) {
+        (false, true) => section.wrong("token", "is missing, but encoding_aes_key is given; callbacks need both"),
+        (true, false) if mode != CallbackMode::Plain => {
+            section.wrong("encoding_aes_key", "is missing; callbacks need it unless mode = \"plain\"");
         }
-        return None;
+        _ => {}
     }
-    if aes_keys.is_empty() && mode != CallbackMode::Plain {
-        section.wrong("encoding_aes_key", "is missing; callbacks need it unless mode = \"plain\"");
-    }
-    Some(CallbackKeys { mode, tokens, aes_keys })
+    mode
 }
 
-/// The current secret, then the previous one. A previous one alone is a mistake.
-fn read_pair(section: &mut Section<'_>, key: &str, is_right: fn(&str) -> bool, rule: &str) -> Vec<Secret> {
-    let previous_key = format!("previous_{key}");
-    let (current, previous) = (section.secret(key), section.secret(&previous_key));
-    for (key, secret) in [(key, &current), (&previous_key, &previous)] {
+/// The current secret and the previous one. A previous one alone is a mistake.
+fn read_pair(
+    section: &mut Section<'_>,
+    secrets: &mut AccountSecrets,
+    field: SecretField,
+    is_right: fn(&str) -> bool,
+    rule: &str,
+) {
+    for field in [Some(field), field.previous()].into_iter().flatten() {
+        let secret = section.secret(field.as_str());
         if secret.as_ref().is_some_and(|secret| !is_right(secret.expose())) {
-            section.wrong(key, rule);
+            section.wrong(field.as_str(), rule);
         }
+        secrets.set(field, secret);
     }
-    if current.is_none() && previous.is_some() {
-        section.wrong(&previous_key, format!("is given without {key}"));
+    let previous = field.previous().filter(|previous| secrets.get(*previous).is_some());
+    if let (None, Some(previous)) = (secrets.get(field), previous) {
+        section.wrong(previous.as_str(), format!("is given without {}", field.as_str()));
     }
-    current.into_iter().chain(previous).collect()
 }
 
 fn is_token(text: &str) -> bool {
@@ -131,6 +211,23 @@ fn read_templates(section: &mut Section<'_>) -> BTreeMap<String, String> {
     templates
 }
 
+/// As they are written, when they can be read.
+fn read_quiet(section: &mut Section<'_>) -> (Option<String>, Option<String>) {
+    let hours = section.text("quiet_hours");
+    let zone = section.text("quiet_hours_zone");
+    if zone.as_deref().is_some_and(|name| QuietHours::zone(name).is_none()) {
+        section.wrong("quiet_hours_zone", "is no zone such as \"Asia/Shanghai\" or \"UTC\"");
+        return (hours, None);
+    }
+    match hours.as_deref().map(|hours| QuietHours::read(hours, zone.as_deref())) {
+        Some(Err(problem)) => {
+            section.wrong("quiet_hours", format!("{:?} {problem}", hours.unwrap_or_default()));
+            (None, zone)
+        }
+        _ => (hours, zone),
+    }
+}
+
 fn read_replies(section: &mut Section<'_>) -> Replies {
     let mut section = section.section("replies");
     let subscribe = section.text("subscribe");
@@ -147,4 +244,50 @@ fn read_replies(section: &mut Section<'_>) -> Replies {
     }
     section.close();
     Replies { subscribe, keywords, default }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::secret::Secret;
+
+    fn settings() -> AccountSettings {
+        let mut settings = AccountSettings { app_id: "wx1".to_owned(), ..AccountSettings::default() };
+        settings.secrets.set(SecretField::AppSecret, Some(Secret::new("s3cr3t")));
+        settings
+    }
+
+    #[test]
+    fn what_is_made_at_run_time_keeps_the_rules_of_the_file() {
+        assert_eq!(check(&settings()), []);
+        let mut wrong = settings();
+        wrong.app_id = "wx 1".to_owned();
+        wrong.secrets.set(SecretField::PreviousToken, Some(Secret::new("t")));
+        wrong.secrets.set(SecretField::EncodingAesKey, Some(Secret::new("k3y-of-9")));
+        wrong.options.base_url = Some("ftp://x".to_owned());
+        wrong.options.templates.insert("a.b".to_owned(), "TPL".to_owned());
+        wrong.options.templates.insert("c/d.e".to_owned(), String::new());
+        wrong.options.replies.default = Some("x".repeat(3000));
+        let told = check(&wrong);
+        let paths: Vec<&str> = told.iter().map(|(path, _)| path.as_str()).collect();
+        let expected = [
+            "/app_id",
+            "/previous_token",
+            "/previous_token",
+            "/encoding_aes_key",
+            "/base_url",
+            "/templates/c~1d.e",
+            "/templates",
+            "/replies/default",
+        ];
+        assert_eq!(paths, expected, "{told:?}");
+        assert!(!format!("{told:?}").contains("k3y-of-9"), "{told:?}");
+        let mut wrong = settings();
+        wrong.secrets.set(SecretField::AppSecret, None);
+        wrong.secrets.set(SecretField::Token, Some(Secret::new("tok3n")));
+        assert_eq!(
+            check(&wrong).iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(),
+            ["/app_secret", "/encoding_aes_key"]
+        );
+    }
 }

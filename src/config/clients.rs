@@ -108,8 +108,13 @@ fn read_accounts(section: &mut Section<'_>, accounts: &[Arc<Account>]) -> Option
             continue;
         }
         let known = accounts.iter().map(|account| &*account.name);
-        let guess = nearest_name(name, known).map(|guess| format!("; did you mean {guess:?}?")).unwrap_or_default();
-        section.wrong("accounts", format!("there is no account {name:?}{guess}"));
+        match nearest_name(name, known) {
+            Some(guess) => section.wrong("accounts", format!("there is no account {name:?}; did you mean {guess:?}?")),
+            // It may be one of those made at run time.
+            None => {
+                section.warn("accounts", &format!("the configuration has no account {name:?}; is it made at run time?"))
+            }
+        }
     }
     Some(names)
 }

@@ -82,6 +82,20 @@ impl<'a> Section<'a> {
         self.parsed(key, |text| find(text).ok_or_else(|| format!("is none of {}", allowed()))).unwrap_or(default)
     }
 
+    /// `true` or `false`.
+    pub(super) fn switch(&mut self, key: &str) -> bool {
+        let value = match self.take(key) {
+            Some(Raw::Boolean(value)) => Some(value),
+            Some(Raw::Text(text)) if self.is_from_env(key) => text.parse().ok(),
+            _ => None,
+        };
+        if value.is_none() {
+            self.wrong(key, "expected true or false");
+        }
+        self.show(key, value.unwrap_or_default().to_string());
+        value.unwrap_or_default()
+    }
+
     /// `key`, or what stands in the file that `<key>_file` names, without the line end.
     pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
         let file_key = format!("{key}_file");
@@ -163,6 +177,19 @@ impl<'a> Section<'a> {
         }
         self.show(key, value.unwrap_or_default().to_string());
         T::try_from(self.within(key, value, allowed, u64::to_string)).unwrap_or_default()
+    }
+
+    /// The same, where it need not be given.
+    pub(super) fn count_if_given<T: TryFrom<u64> + Default>(
+        &mut self,
+        key: &str,
+        allowed: RangeInclusive<u64>,
+    ) -> Option<T> {
+        if self.table.contains_key(key) {
+            return Some(self.count(key, allowed));
+        }
+        self.findings.borrow_mut().known.push(self.dotted(key));
+        None
     }
 
     /// A list of texts; from the environment: separated by commas. `None` when it is missing.

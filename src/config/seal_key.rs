@@ -10,7 +10,22 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::store::{SealKey, SecretsConfig};
 
+impl SealKey {
+    /// What a file holds: 32 bytes in base64.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        read(path)
+    }
+}
+
 impl SecretsConfig {
+    /// As [`open`](Self::open), but no key is made: `None` when there is none yet.
+    pub fn existing(&self) -> io::Result<Option<SealKey>> {
+        match self {
+            Self::GeneratedAt(path) if !path.exists() => Ok(None),
+            _ => self.open().map(Some),
+        }
+    }
+
     /// The key that was given; or the one in the generated file, which is made now (0600) when it is not there.
     ///
     /// Safe to call from two processes at once: both end with the same key.
@@ -35,7 +50,7 @@ impl SecretsConfig {
 fn read(path: &Path) -> io::Result<SealKey> {
     let text = String::from_utf8(std::fs::read(path)?).unwrap_or_default();
     let bytes = STANDARD.decode(text.trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    bytes.map(SealKey).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "does not hold 32 bytes in base64; put the right key back, or delete the file: tokens are then fetched anew"))
+    bytes.map(SealKey).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "does not hold 32 bytes in base64; put the right key back; without it tokens are fetched anew, but accounts and keys that sign have to be given anew"))
 }
 
 /// Written under another name and then linked: a key file is there whole or not at all, and never replaced.

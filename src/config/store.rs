@@ -180,6 +180,7 @@ pub struct RetentionConfig {
     pub messages: Duration,
     pub callbacks: Duration,
     pub events: Duration,
+    pub audit: Duration,
 }
 
 impl RetentionConfig {
@@ -191,6 +192,7 @@ impl RetentionConfig {
             callbacks: section.span("callbacks", 2 * day..=3660 * day),
             // A subscriber may be away for a weekend.
             events: section.span("events", day..=3660 * day),
+            audit: section.span("audit", 30 * day..=3660 * day),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::store::{SecretsConfig, StoreConfig};
 use super::*;
 use crate::domain::account::CallbackMode;
 use crate::domain::caller::Scope;
+use crate::domain::limit::Pace;
 
 const SHOP: &str = "[accounts.shop]\napp_id = 'wx1'\napp_secret = 's3cr3t-1'\ntoken = 'tok3n'\n\
                     encoding_aes_key = 'abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG'\n";
@@ -41,6 +42,8 @@ fn the_compiled_in_defaults_are_a_whole_configuration() {
     assert_eq!(config.queue.lease, Duration::from_secs(60));
     assert_eq!(config.wechat.base_url, "https://api.weixin.qq.com");
     assert_eq!(config.redis, None);
+    let Pace { first, top } = config.limits.account.unwrap();
+    assert_eq!((first.count.get(), first.per, first.burst.get(), top.get()), (50, Duration::from_secs(1), 50, 1000));
     assert_eq!(config.secrets, SecretsConfig::GeneratedAt("data/wxgate.db.key".into()));
     assert!(config.accounts.is_empty() && config.clients.is_empty());
     assert_eq!(config.notes.warnings, Vec::<String>::new());
@@ -71,7 +74,7 @@ fn the_variable_names_the_file_when_the_command_line_does_not() {
 #[test]
 fn an_account_is_read_whole() {
     let text = format!(
-        "{SHOP}previous_token = 'old'\non_unknown = 'hold'\ntemplates.order_paid = 'TPL'\nbase_url = 'http://sandbox:8081/'\n\
+        "{SHOP}previous_token = 'old'\non_unknown = 'hold'\ndaily_quota = 90_000\ntemplates.order_paid = 'TPL'\nbase_url = 'http://sandbox:8081/'\n\
          replies = {{ subscribe = 'Welcome', keywords = {{ '时间' = '9 to 5' }}, default = 'Hm' }}\n"
     );
     let config = load(&text, &[("WXGATE__ACCOUNTS__SHOP__TEMPLATES__OTHER", "TPL2")]).unwrap();
@@ -81,7 +84,7 @@ fn an_account_is_read_whole() {
     assert_eq!(callback.mode, CallbackMode::Safe);
     assert_eq!(callback.tokens.iter().map(|token| token.expose()).collect::<Vec<_>>(), ["tok3n", "old"]);
     assert_eq!(account.base_url, "http://sandbox:8081");
-    assert_eq!(account.templates.len(), 2);
+    assert_eq!((account.daily_quota, account.templates.len()), (Some(90_000), 2));
     assert_eq!(account.replies.keywords["时间"], "9 to 5");
 }
 
@@ -124,7 +127,7 @@ fn a_secret_given_twice_or_in_a_missing_file_is_an_error() {
 #[test]
 fn every_mistake_is_told_at_once_with_its_place() {
     let text = "[server]\nlisten = 'here'\nbody_limit = 5\nlisen = ''\n[api]\nwait = '40s'\n[accounts.shop]\napp_id = 'wx1'\n\
-                [accounts.Shop]\napp_id = 'wx2'\napp_secret = 'x'\nmode = 'open'\n[limits]\naccount = {}\n";
+                [accounts.Shop]\napp_id = 'wx2'\napp_secret = 'x'\nmode = 'open'\n[retention]\nevents = '1d'\n";
     let lines = wrong(text, &[("WXGATE__QUEUE__CONCURENCY", "1"), ("WXGATE__QUEUE__MAX_ATTEMPTS", "many")]);
     has(&lines, &["server.listen (", ":2): \"here\" is not an address", "127.0.0.1:8080"]);
     has(&lines, &["server.body_limit (", ":3): expected a size such as \"256KiB\""]);
@@ -133,7 +136,7 @@ fn every_mistake_is_told_at_once_with_its_place() {
     has(&lines, &["accounts.shop.app_secret: is missing"]);
     has(&lines, &["accounts.Shop (", ":9): a name is 1 to 64 of a-z"]);
     has(&lines, &["accounts.Shop.mode (", ":12): \"open\" is none of \"plain\", \"compatible\", \"safe\""]);
-    has(&lines, &["limits.account (", ":14): not available in this version"]);
+    has(&lines, &["retention.events (", ":14): not available in this version"]);
     has(
         &lines,
         &["queue.concurency (environment WXGATE__QUEUE__CONCURENCY): unknown key; did you mean `concurrency`?"],

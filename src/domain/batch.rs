@@ -51,8 +51,19 @@ pub struct RejectedItem {
     /// The message that has the item's idempotency key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<MessageId>,
+    /// What WeChat said of the recipient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<ItemUpstream>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<ItemError>,
+}
+
+/// What WeChat said; a receipt has no errcode.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemUpstream {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errcode: Option<i64>,
+    pub errmsg: String,
 }
 
 /// Something wrong at one place of an item.
@@ -72,6 +83,7 @@ impl RejectedItem {
             detail: "this client_msg_id came before with another body".to_owned(),
             reason: None,
             message_id: Some(message_id),
+            upstream: None,
             errors: Vec::new(),
         }
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::audit::Origin;
 use super::clock::Timestamp;
 use super::secret::Secret;
 
@@ -75,6 +76,8 @@ pub struct Caller {
     pub scopes: Vec<Scope>,
     pub accounts: Option<Vec<String>>,
     pub templates: Option<Vec<String>>,
+    /// The request that it came with.
+    pub origin: Origin,
 }
 
 impl Caller {

@@ -82,6 +82,10 @@ id!(
     KeyId, "key_"
 );
 id!(
+    /// One administrative act.
+    AuditId, "aud_"
+);
+id!(
     /// A request from WeChat.
     CallbackId, "cbk_"
 );

@@ -12,10 +12,26 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// The time that one takes at an even pace; never zero.
+    /// The time that one takes at an even pace, in whole µs, so that every node and store counts alike; never zero.
     pub fn pace(&self) -> Duration {
-        (self.per / self.count.get()).max(Duration::from_nanos(1))
+        let nanos = (self.per / self.count.get()).as_nanos();
+        Duration::from_micros(u64::try_from((nanos + 500) / 1_000).unwrap_or(u64::MAX).max(1))
     }
+
+    /// How many there are at once when all of them are so far away.
+    pub fn remaining(&self, full_in: Duration) -> u32 {
+        let pace = self.pace().as_nanos();
+        let free = (pace * u128::from(self.burst.get())).saturating_sub(full_in.as_nanos());
+        u32::try_from(free / pace).unwrap_or(u32::MAX)
+    }
+}
+
+/// How fast an account's messages go to WeChat: as at first, and in the long run at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    pub first: Rate,
+    /// In `first.per`.
+    pub top: NonZeroU32,
 }
 
 /// Which limit.
@@ -24,10 +40,12 @@ pub enum LimitKind {
     Client,
     Openid,
     Identical,
+    /// What WeChat, or the operator, lets the account send in a day.
+    Account,
 }
 
 impl LimitKind {
-    pub const ALL: [Self; 3] = [Self::Client, Self::Openid, Self::Identical];
+    pub const ALL: [Self; 4] = [Self::Client, Self::Openid, Self::Identical, Self::Account];
 
     /// Its name under `[limits]`, in metrics and in `RateLimit` headers.
     pub const fn as_str(self) -> &'static str {
@@ -35,6 +53,7 @@ impl LimitKind {
             Self::Client => "client",
             Self::Openid => "openid",
             Self::Identical => "identical",
+            Self::Account => "account",
         }
     }
 
@@ -44,6 +63,7 @@ impl LimitKind {
             Self::Client => "client_rate",
             Self::Openid => "openid_rate",
             Self::Identical => "identical_message",
+            Self::Account => "account_quota",
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct NewMessage {
     pub created_at: Timestamp,
     /// Set when the caller scheduled it; the state is then `scheduled`.
     pub send_at: Option<Timestamp>,
+    /// Why it waits until then, when the caller did not ask for it.
+    pub wait_reason: Option<&'static str>,
     pub expires_at: Timestamp,
     /// Flat JSON object of strings.
     pub metadata: Option<String>,
@@ -204,6 +206,7 @@ mod tests {
             on_unknown: OnUnknown::Retry,
             created_at: Timestamp::from_seconds(1),
             send_at: None,
+            wait_reason: None,
             expires_at: Timestamp::from_seconds(2),
             metadata: Some("{\"name\":\"Alice\"}".to_owned()),
             retry_of: None,

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod attempt;
+pub mod audit;
 pub mod batch;
 pub mod callback;
 pub mod caller;
@@ -12,6 +13,7 @@ pub mod jwt;
 pub mod limit;
 pub mod message;
 pub mod page;
+pub mod quiet;
 pub mod receipt;
 pub mod retry;
 pub mod seal;
@@ -19,6 +21,7 @@ pub mod secret;
 pub mod settlement;
 pub mod signed;
 pub mod state;
+pub mod suppression;
 pub mod token;
 pub mod trouble;
 pub mod user;

@@ -15,3 +15,14 @@ pub struct Page<T> {
     pub items: Vec<T>,
     pub next: Option<String>,
 }
+
+impl<T> Page<T> {
+    /// Of up to `limit` + 1 rows: when there is one too many, there is a next page.
+    pub fn cut(mut items: Vec<T>, limit: u32, key: impl FnOnce(&T) -> String) -> Self {
+        let limit = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
+        let has_more = items.len() > limit;
+        items.truncate(limit);
+        let next = if has_more { items.last().map(key) } else { None };
+        Self { items, next }
+    }
+}

@@ -39,6 +39,11 @@ pub enum Next {
         /// As `doubtful_since`; only carried to the next lease.
         busy_since: Option<Timestamp>,
     },
+    /// Not before `due_at`: no attempt was made, and none is in doubt.
+    Scheduled {
+        due_at: Timestamp,
+        reason: String,
+    },
     Rejected {
         reason: String,
     },
@@ -58,6 +63,7 @@ impl Next {
         match self {
             Self::Sent { .. } => State::Sent,
             Self::Queued { .. } => State::Queued,
+            Self::Scheduled { .. } => State::Scheduled,
             Self::Rejected { .. } => State::Rejected,
             Self::Unknown { .. } => State::Unknown,
             Self::Failed { .. } => State::Failed,

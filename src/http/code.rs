@@ -17,7 +17,9 @@ pub enum Code {
     RequestTimeout,
     AlreadySending,
     IdempotencyInProgress,
+    AccountConflict,
     InvalidMessage,
+    InvalidAccount,
     UnknownAccount,
     UnknownUser,
     IdempotencyMismatch,
@@ -47,7 +49,7 @@ pub struct Meaning {
 }
 
 impl Code {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::MalformedRequest,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -58,7 +60,9 @@ impl Code {
         Self::RequestTimeout,
         Self::AlreadySending,
         Self::IdempotencyInProgress,
+        Self::AccountConflict,
         Self::InvalidMessage,
+        Self::InvalidAccount,
         Self::UnknownAccount,
         Self::UnknownUser,
         Self::IdempotencyMismatch,
@@ -169,12 +173,28 @@ impl Code {
                 cure: "Send it again after the time in `Retry-After`.",
                 retryable: true,
             },
+            Self::AccountConflict => Meaning {
+                text: "account_conflict",
+                status: StatusCode::CONFLICT,
+                title: "The account clashes with what is there",
+                cause: "The name or the `app_id` is taken, the account stands in the configuration, or messages of it are under way; `detail` tells which.",
+                cure: "Take another name, change the configuration, or wait until its messages have ended.",
+                retryable: false,
+            },
             Self::InvalidMessage => Meaning {
                 text: "invalid_message",
                 status: StatusCode::UNPROCESSABLE_ENTITY,
                 title: "The message is not valid",
                 cause: "The request can be read, but the message breaks a rule. Nothing was stored.",
                 cure: "Correct what `errors` names.",
+                retryable: false,
+            },
+            Self::InvalidAccount => Meaning {
+                text: "invalid_account",
+                status: StatusCode::UNPROCESSABLE_ENTITY,
+                title: "The account is not valid",
+                cause: "It can be read, but breaks a rule of the configuration.",
+                cure: "Correct what `errors` names; each entry has the place as a JSON pointer.",
                 retryable: false,
             },
             Self::UnknownAccount => Meaning {
@@ -205,7 +225,7 @@ impl Code {
                 text: "would_expire",
                 status: StatusCode::UNPROCESSABLE_ENTITY,
                 title: "The message would expire before it could be sent",
-                cause: "`expires_at` lies in the past, or before `send_at`.",
+                cause: "`expires_at` lies in the past, before `send_at`, or before the end of the account's quiet hours.",
                 cure: "Send a later `expires_at`, or none.",
                 retryable: false,
             },
@@ -213,8 +233,8 @@ impl Code {
                 text: "recipient_refused",
                 status: StatusCode::UNPROCESSABLE_ENTITY,
                 title: "WeChat refuses this recipient",
-                cause: "The user does not follow the account, has blocked it, or the openid is of another account. The message is `rejected`.",
-                cure: "Do not send to this recipient again before they follow the account.",
+                cause: "The user does not follow the account, has blocked it, or the openid is of another account. With a `message_id`, WeChat said so now, and the message is `rejected`; without one it has said so before, and nothing was stored.",
+                cure: "Do not send to this recipient again before they follow the account. Until something says that they can be reached, sends to them are refused: `GET /v1/accounts/{account}/suppressions` lists them, `DELETE …/{openid}` lets WeChat be asked again.",
                 retryable: false,
             },
             Self::MessageRefused => Meaning {
@@ -245,7 +265,7 @@ impl Code {
                 text: "rate_limited",
                 status: StatusCode::TOO_MANY_REQUESTS,
                 title: "Too many requests",
-                cause: "The limit that `reason` names was met. Nothing was stored. `auth_failures`: too many wrong keys, tokens or signatures came from this address; right ones are taken at any time.",
+                cause: "The limit that `reason` names was met. Nothing was stored. `auth_failures`: too many wrong keys, tokens or signatures came from this address; right ones are taken at any time. `account_quota`: the account may send nothing more today.",
                 cure: "Send it again after the time in `Retry-After`.",
                 retryable: true,
             },

@@ -17,10 +17,12 @@ use crate::domain::limit::LimitKind;
 use crate::domain::message::Message;
 use crate::services::accept::{AcceptError, FieldError};
 use crate::services::access::AccessError;
+use crate::services::accounts::AccountError;
 use crate::services::batches::BatchError;
 use crate::services::feed::FeedError;
 use crate::services::limits::Refusal;
 use crate::services::reports::ReportError;
+use crate::services::suppressions::SuppressionError;
 use crate::services::tokens::TokenError;
 use crate::services::users::UserError;
 use crate::store;
@@ -43,8 +45,10 @@ struct Parts {
 /// What WeChat said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Upstream {
+    /// There is none when a receipt said it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 43004)]
-    pub errcode: i64,
+    pub errcode: Option<i64>,
     #[schema(example = "require subscribe hint")]
     pub errmsg: String,
     /// WeChat's own id of the request, for its support and its tracing API.
@@ -163,6 +167,7 @@ impl ApiError {
             LimitKind::Client => "this client sends too much",
             LimitKind::Openid => "this recipient gets too much",
             LimitKind::Identical => "this recipient got the very same message just now",
+            LimitKind::Account => "the account's quota of the day is used up",
         };
         let detail = format!("{who}: nothing was stored; try again in {seconds} s, or send on_limit: \"defer\"");
         let mut error = Self::new(Code::RateLimited, detail);
@@ -224,7 +229,7 @@ impl ApiError {
 }
 
 fn upstream(attempt: &Attempt) -> Option<Upstream> {
-    let errcode = attempt.errcode?;
+    let errcode = Some(attempt.errcode?);
     Some(Upstream { errcode, errmsg: attempt.errmsg.clone().unwrap_or_default(), rid: attempt.rid.clone() })
 }
 
@@ -253,6 +258,12 @@ impl From<AcceptError> for ApiError {
                 error
             }
             AcceptError::Limited(refusal) => Self::limited(&refusal),
+            AcceptError::Suppressed(ref found) => {
+                let mut told = Self::new(Code::RecipientRefused, error.to_string());
+                let (errcode, errmsg) = (found.reason.errcode(), found.errmsg.clone());
+                told.0.upstream = Some(Upstream { errcode, errmsg, rid: None });
+                told
+            }
             AcceptError::ShuttingDown => Self::new(Code::ShuttingDown, "the gateway takes nothing new"),
             AcceptError::Store(error) => error.into(),
         }
@@ -325,6 +336,27 @@ impl From<UserError> for ApiError {
     }
 }
 
+impl From<SuppressionError> for ApiError {
+    fn from(error: SuppressionError) -> Self {
+        match error {
+            SuppressionError::NotFound => Self::not_found(),
+            SuppressionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AccountError> for ApiError {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::NotFound => Self::not_found(),
+            AccountError::Forbidden => Self::new(Code::Forbidden, error.to_string()),
+            AccountError::Invalid(errors) => Self::with_errors(Code::InvalidAccount, errors),
+            AccountError::Conflict { detail } => Self::new(Code::AccountConflict, detail),
+            AccountError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<TokenError> for ApiError {
     fn from(error: TokenError) -> Self {
         match error {
@@ -332,7 +364,7 @@ impl From<TokenError> for ApiError {
             TokenError::Refused { errcode, errmsg, rid } => {
                 let detail = format!("WeChat refused to give a token: {errcode} {errmsg}");
                 let mut error = Self::new(Code::AccountRefused, detail);
-                error.0.upstream = Some(Upstream { errcode, errmsg, rid });
+                error.0.upstream = Some(Upstream { errcode: Some(errcode), errmsg, rid });
                 error
             }
             TokenError::Unavailable { reason } => Self::new(Code::TokenUnavailable, reason),

@@ -23,7 +23,7 @@ pub mod state;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, X_CONTENT_TYPE_OPTIONS};
 use tower::ServiceBuilder;
@@ -31,7 +31,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use api::{accounts, batches, events, events_ws, messages, users};
+use api::{accounts, audit, batches, events, events_ws, messages, suppressions, users};
 use error::{ApiError, Code};
 use extract::caller;
 use front::Front;
@@ -74,7 +74,12 @@ fn api(state: &HttpState) -> Router<HttpState> {
         .route("/v1/messages/{id}", get(messages::look_up).delete(messages::cancel))
         .route("/v1/messages/{id}/retry", post(messages::retry))
         .route("/v1/messages/{id}/resolve", post(messages::resolve))
-        .route("/v1/accounts/{account}/token", get(accounts::token))
+        .route("/v1/accounts", get(accounts::list).post(accounts::create))
+        .route("/v1/accounts/{account}", get(accounts::look_up).patch(accounts::change).delete(accounts::delete))
+        .route("/v1/accounts/{account}/token", get(accounts::token::token))
+        .route("/v1/accounts/{account}/suppressions", get(suppressions::list))
+        .route("/v1/accounts/{account}/suppressions/{openid}", delete(suppressions::lift))
+        .route("/v1/audit", get(audit::list))
         .route("/v1/accounts/{account}/users/{openid}", get(users::look_up).put(users::bind))
         .route_layer(from_fn_with_state(state.clone(), signed::prove))
 }

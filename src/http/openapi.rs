@@ -4,7 +4,7 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::api::{accounts, batches, events, events_ws, messages, send_request, users, views};
+use super::api::{accounts, audit, batches, events, events_ws, messages, send_request, suppressions, users, views};
 use super::error::{Code, Problem, Upstream};
 use super::security::Schemes;
 use super::{health, problems};
@@ -19,7 +19,8 @@ use super::{health, problems};
         messages::send, messages::list, messages::look_up, messages::cancel, messages::retry, messages::resolve,
         batches::send, batches::look_up, batches::cancel,
         events::list, events_ws::watch,
-        accounts::token, users::look_up, users::bind,
+        accounts::list, accounts::create, accounts::look_up, accounts::change, accounts::delete, accounts::token::token,
+        users::look_up, users::bind, suppressions::list, suppressions::lift, audit::list,
         health::health, health::ready, health::metrics, problems::list, problems::look_up,
     ),
     components(schemas(
@@ -29,8 +30,9 @@ use super::{health, problems};
         (name = "messages", description = "Send, read, cancel, retry, resolve."),
         (name = "batches", description = "Many sends at once: keep, read, cancel."),
         (name = "events", description = "What happened: to go through, or as it happens."),
-        (name = "accounts", description = "Tokens of the WeChat accounts."),
-        (name = "users", description = "Openids that were seen, and their business user ids."),
+        (name = "accounts", description = "WeChat accounts made at run time, and the tokens of all."),
+        (name = "users", description = "Openids that were seen, their business user ids, and whom WeChat refuses."),
+        (name = "audit", description = "Who did what to the gateway itself."),
         (name = "operation", description = "Health, figures, error codes."),
     ),
     modifiers(&Schemes, &Refusals),

@@ -9,14 +9,17 @@ use crate::config::http::{ApiConfig, CallbackConfig, ServerConfig};
 use crate::domain::clock::Clock;
 use crate::services::accept::Accept;
 use crate::services::access::Access;
+use crate::services::accounts::Register;
 use crate::services::batches::Batches;
 use crate::services::feed::Feed;
 use crate::services::health::Health;
 use crate::services::receive::Receive;
 use crate::services::reports::Reports;
+use crate::services::suppressions::Suppressions;
 use crate::services::tokens::Tokens;
 use crate::services::users::Users;
 use crate::services::verify::Verify;
+use crate::store;
 use crate::telemetry::metrics::Metrics;
 
 /// Services and the sections that the faces need. Cheap to clone.
@@ -26,11 +29,14 @@ pub struct HttpState {
     pub accept: Accept,
     pub batches: Batches,
     pub reports: Reports,
+    pub register: Register,
+    pub audit: Arc<dyn store::Audit>,
     pub verify: Verify,
     pub receive: Receive,
     pub tokens: Tokens,
     pub users: Users,
     pub feed: Feed,
+    pub suppressions: Suppressions,
     pub health: Health,
     pub metrics: Metrics,
     pub clock: Arc<dyn Clock>,
@@ -56,9 +62,12 @@ parts! {
     Accept => accept,
     Batches => batches,
     Reports => reports,
+    Register => register,
+    Arc<dyn store::Audit> => audit,
     Tokens => tokens,
     Users => users,
     Feed => feed,
+    Suppressions => suppressions,
     Health => health,
     Metrics => metrics,
     Arc<dyn Clock> => clock,

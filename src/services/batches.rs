@@ -1,14 +1,16 @@
 //! Many sends at once: each checked and limited like one, kept together.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::domain::batch::{Batch, BatchCount, ItemError, NewBatch, RejectedItem};
+use crate::domain::batch::{Batch, BatchCount, ItemError, ItemUpstream, NewBatch, RejectedItem};
 use crate::domain::caller::{Caller, Scope};
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{BatchId, MessageId};
 use crate::domain::message::{IdempotencyKey, NewMessage};
-use crate::services::accept::{Accept, AcceptError, SendInput};
+use crate::services::accept::{Accept, AcceptError, Item, SendInput, Warning};
 use crate::services::limits::Refusal;
+use crate::services::verdict::next_quota_day;
 use crate::store::{self, KeptBatch};
 
 const ENDPOINT: &str = "POST /send-template/batch";
@@ -55,6 +57,7 @@ pub enum BatchError {
 pub struct KeptOne {
     pub batch: Batch,
     pub replayed: bool,
+    pub warnings: Vec<Warning>,
 }
 
 impl Batches {
@@ -93,34 +96,63 @@ impl Batches {
         // Ids that grow in the order of the request: it is the order of lists.
         let mut ids: Vec<MessageId> = items.iter().map(|_| MessageId::generate(now)).collect();
         ids.sort_unstable();
-        let (mut messages, mut taken) = (Vec::with_capacity(items.len()), Vec::new());
+        let mut checked = Vec::with_capacity(items.len());
         for ((index, mut item), message_id) in items.into_iter().zip(ids) {
             item.message_id = Some(message_id);
             item.batch_id = Some(id);
             match self.accept.check_item(caller, item).await {
-                Ok((message, content)) => {
-                    taken.push((index, content));
-                    messages.push((index, message));
-                }
+                Ok(item) => checked.push((index, item)),
                 Err(AcceptError::Store(error)) => return Err(error.into()),
                 Err(error) => rejected.push(rejection(index, &error)),
             }
         }
-        rejected.sort_by_key(|item| item.index);
         if atomic && !rejected.is_empty() {
-            self.give_back(&messages, &taken);
             return Err(BatchError::Refused(rejected));
         }
-        if messages.is_empty() {
+        let (places, checked): (Vec<u32>, Vec<Item>) = checked.into_iter().unzip();
+        let (mut messages, mut taken) = (Vec::with_capacity(checked.len()), Vec::with_capacity(checked.len()));
+        for (index, limited) in places.into_iter().zip(self.accept.limit_items(checked).await) {
+            match limited {
+                Ok(item) => {
+                    messages.push((index, item.message));
+                    taken.push(item.taken);
+                }
+                Err(error) => rejected.push(rejection(index, &error)),
+            }
+        }
+        rejected.sort_by_key(|item| item.index);
+        if messages.is_empty() || (atomic && !rejected.is_empty()) {
+            self.accept.give_back(taken).await;
             return Err(BatchError::Refused(rejected));
         }
+        let warnings = self.warnings(&messages, now).await;
         let batch = NewBatch { id, client: caller.client.clone(), created_at: now, idempotency, rejected };
-        let kept = self.batches.keep(batch, messages.clone(), atomic).await;
+        let kept = self.batches.keep(batch, messages, atomic).await;
         if !matches!(kept, Ok(KeptBatch::New(_))) {
-            self.give_back(&messages, &taken);
+            self.accept.give_back(taken).await;
         }
         self.accept.slots.ring();
-        told(kept?)
+        Ok(KeptOne { warnings, ..told(kept?)? })
+    }
+
+    /// Where an account may send fewer messages today than there are.
+    async fn warnings(&self, messages: &[(u32, NewMessage)], now: Timestamp) -> Vec<Warning> {
+        let tomorrow = next_quota_day(now);
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for (_, message) in messages.iter().filter(|(_, message)| message.send_at.is_none_or(|at| at < tomorrow)) {
+            *counts.entry(&message.account).or_default() += 1;
+        }
+        let mut warnings = Vec::new();
+        for (account, count) in counts {
+            if let Some(short) = self.accept.quotas.short_of(account, count).await {
+                let detail = format!(
+                    "{short} of {count} messages do not fit into what account {account} may still send today: they wait \
+                     until {tomorrow}, as long as they do not expire before"
+                );
+                warnings.push(Warning { path: "/messages".to_owned(), code: "daily_quota", detail });
+            }
+        }
+        warnings
     }
 
     /// The batch, and where its messages stand that the caller may see.
@@ -142,18 +174,12 @@ impl Batches {
         let (batch, counts) = self.look_up(caller, id).await?;
         Ok((canceled, batch, counts))
     }
-
-    fn give_back(&self, messages: &[(u32, NewMessage)], taken: &[(u32, u64)]) {
-        for ((_, message), (_, content)) in messages.iter().zip(taken) {
-            self.accept.give_back(message, *content);
-        }
-    }
 }
 
 fn told(kept: KeptBatch) -> Result<KeptOne, BatchError> {
     match kept {
-        KeptBatch::New(batch) => Ok(KeptOne { batch, replayed: false }),
-        KeptBatch::Replay(batch) => Ok(KeptOne { batch, replayed: true }),
+        KeptBatch::New(batch) => Ok(KeptOne { batch, replayed: false, warnings: Vec::new() }),
+        KeptBatch::Replay(batch) => Ok(KeptOne { batch, replayed: true, warnings: Vec::new() }),
         KeptBatch::Refused(items) => Err(BatchError::Refused(items)),
         KeptBatch::Mismatch { batch_id } => Err(BatchError::IdempotencyMismatch { batch_id }),
     }
@@ -167,6 +193,7 @@ fn rejection(index: u32, error: &AcceptError) -> RejectedItem {
         AcceptError::UnknownUser { .. } => ("unknown_user", None),
         AcceptError::WouldExpire { .. } => ("would_expire", None),
         AcceptError::Limited(refusal) => ("rate_limited", Some(refusal.kind.reason())),
+        AcceptError::Suppressed(_) => ("recipient_refused", None),
         AcceptError::IdempotencyMismatch { .. } => ("idempotency_mismatch", None),
         AcceptError::ShuttingDown => ("shutting_down", None),
         AcceptError::Store(_) => ("storage_unavailable", None),
@@ -186,5 +213,12 @@ fn rejection(index: u32, error: &AcceptError) -> RejectedItem {
         AcceptError::Limited(Refusal { wait, .. }) => format!("{error}: try again in {} s", wait.as_secs() + 1),
         error => error.to_string(),
     };
-    RejectedItem { index, code: code.to_owned(), detail, reason: reason.map(str::to_owned), message_id: None, errors }
+    let upstream = match error {
+        AcceptError::Suppressed(found) => {
+            Some(ItemUpstream { errcode: found.reason.errcode(), errmsg: found.errmsg.clone() })
+        }
+        _ => None,
+    };
+    let (code, reason) = (code.to_owned(), reason.map(str::to_owned));
+    RejectedItem { index, code, detail, reason, message_id: None, upstream, errors }
 }

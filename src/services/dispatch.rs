@@ -9,14 +9,17 @@ use crate::domain::attempt::{Attempt, AttemptOutcome};
 use crate::domain::clock::{Clock, JUMP, Timestamp};
 use crate::domain::ids::MessageId;
 use crate::domain::message::Lease;
+use crate::domain::quiet::QUIET_HOURS;
 use crate::domain::retry::Backoff;
 use crate::domain::settlement::{Next, Settlement};
-use crate::domain::state::State;
+use crate::domain::state::{Lane, State};
 use crate::domain::token::AccessToken;
 use crate::failpoint::{Point, reach};
 use crate::services::accounts::Accounts;
 use crate::services::breaker::{Admission, Breakers, Health, Permit};
 use crate::services::outcomes::{Outcomes, Progress};
+use crate::services::pace::Paces;
+use crate::services::quota::Quotas;
 use crate::services::tokens::{TokenError, Tokens};
 use crate::services::verdict::{RetryRules, Situation, Verdict, WINDOW_OVER, is_congestion};
 use crate::store::{self, OpenAccount};
@@ -46,6 +49,8 @@ pub struct Dispatch {
     pub tokens: Tokens,
     pub client: WechatClient,
     pub breakers: Breakers,
+    pub paces: Paces,
+    pub quotas: Quotas,
     pub outcomes: Outcomes,
     pub rules: RetryRules,
     /// The longest that one call can take.
@@ -113,12 +118,37 @@ impl Dispatch {
         let mut trip = Trip { lease, begun_at, attempts: Vec::new(), renewed: false };
         let next = self.travel(&mut trip, permit, audience).await;
         let next = by_a_sound_clock(next, trip.begun_at, self.clock.now());
-        self.settle(trip, next).await
+        let account = self.accounts.look_up(&trip.lease.account);
+        let said = trip.attempts.last().and_then(|attempt| attempt.errcode);
+        let state = self.settle(trip, next).await;
+        if let (Some(account), Some(errcode)) = (account, said) {
+            self.quotas.answered(&account, errcode).await;
+        }
+        state
     }
 
-    /// A place on the account's line, to be asked for by whoever takes a lease or makes one.
+    /// A place on the account's line, and its turn, to be asked for by whoever takes a lease. The turn is never refused: the
+    /// worker takes no more leases than there are turns.
     pub fn admit(&self, account: &Arc<str>) -> Permit {
-        self.breakers.admit(account, self.clock.now())
+        let now = self.clock.now();
+        let permit = self.breakers.admit(account, now);
+        if matches!(permit, Permit::Go(_)) {
+            self.paces.take(account, now);
+            self.quotas.goes(account, now);
+        }
+        permit
+    }
+
+    /// The same for a message that comes in now, if its account has more turns than the queue's share and is not parked.
+    pub fn admit_caller(&self, account: &Arc<str>) -> Option<Admission> {
+        let now = self.clock.now();
+        if self.quotas.room(account, now) < usize::MAX {
+            return None;
+        }
+        match self.breakers.admit(account, now) {
+            Permit::Go(admission) if self.paces.take_for_caller(account, now) => Some(admission),
+            Permit::Go(_) | Permit::Wait { .. } => None,
+        }
     }
 
     /// Is a message of this account likely to be called for at once? Not while there is neither a token nor leave to fetch one.
@@ -131,23 +161,37 @@ impl Dispatch {
         self.breakers.is_narrow(account)
     }
 
-    /// The accounts that messages can be sent for now, and how many: what the worker takes up.
-    pub fn open_accounts(&self) -> Vec<OpenAccount> {
+    /// The accounts that messages can be sent for now, and how many: what the worker takes up. And how soon another one has
+    /// its turn.
+    pub fn open_accounts(&self) -> (Vec<OpenAccount>, Option<Duration>) {
         let now = self.clock.now();
-        let rooms = self.accounts.iter().map(|account| {
-            let room = if self.tokens.can_send(&account.name) { self.breakers.room(&account.name, now) } else { 0 };
-            OpenAccount { name: account.name.clone(), room }
-        });
-        rooms.filter(|account| account.room > 0).collect()
+        let (mut open, mut next_turn) = (Vec::new(), None);
+        let accounts = self.accounts.table();
+        for Account { name, .. } in accounts.values().map(Arc::as_ref) {
+            let room = if self.tokens.can_send(name) { self.breakers.room(name, now) } else { 0 };
+            let room = room.min(self.quotas.room(name, now));
+            match room.min(self.paces.room(name, now)) {
+                0 if room > 0 => {
+                    let wait = self.paces.next_turn(name, now);
+                    next_turn = Some(next_turn.map_or(wait, |soonest: Duration| soonest.min(wait)));
+                }
+                0 => {}
+                room => open.push(OpenAccount { name: name.clone(), room }),
+            }
+        }
+        (open, next_turn)
     }
 
     /// The place on the line is held until the last call has ended, and no longer.
     async fn travel(&self, trip: &mut Trip, permit: Permit, audience: Audience) -> Next {
-        let Some(account) = self.accounts.look_up(&trip.lease.account).cloned() else {
+        let Some(account) = self.accounts.look_up(&trip.lease.account) else {
             let pause = self.clock.now().plus(Duration::from_secs(60));
             return self.rules.wait(self.situation(trip, self.clock.now()), pause, "account_not_configured".to_owned());
         };
         if let Some(next) = self.too_late(trip) {
+            return next;
+        }
+        if let Some(next) = self.quiet(trip, &account) {
             return next;
         }
         let admission = match permit {
@@ -180,7 +224,11 @@ impl Dispatch {
             }
             let call = self.call(trip, account, &token).await;
             reach(Point::DispatchAnswered);
-            admission.report(health_of(&call.reply), self.clock.now());
+            let health = health_of(&call.reply);
+            admission.report(health, self.clock.now());
+            if health == Health::Busy {
+                self.paces.slow_down(&account.name, self.clock.now());
+            }
             let mut situation = self.situation(trip, call.started_at);
             situation.now = self.clock.now();
             match self.rules.judge(&call.reply, situation) {
@@ -228,6 +276,15 @@ impl Dispatch {
         self.rules.too_late(self.situation(trip, self.clock.now()), self.call_limit + LEASE_MARGIN)
     }
 
+    /// What must not wake anybody waits for the end of the quiet hours, whenever it was accepted. A repeat of what WeChat may
+    /// have does not: it may have been shown, and later it would be in doubt for good.
+    fn quiet(&self, trip: &Trip, account: &Account) -> Option<Next> {
+        let lease = &trip.lease;
+        let may_wait = lease.lane != Lane::Urgent && lease.doubtful_since.is_none() && lease.busy_since.is_none();
+        let due_at = account.quiet.filter(|_| may_wait)?.end(self.clock.now())?;
+        Some(Next::Scheduled { due_at, reason: QUIET_HOURS.to_owned() })
+    }
+
     fn without_token(&self, trip: &mut Trip, error: &TokenError, admission: &Admission, audience: Audience) -> Next {
         let now = self.clock.now();
         let (errcode, errmsg, rid) = match error {
@@ -272,7 +329,7 @@ impl Dispatch {
     async fn settle(&self, trip: Trip, next: Next) -> State {
         let id = trip.lease.message_id;
         let due_at = match &next {
-            Next::Queued { due_at, .. } => Some(*due_at),
+            Next::Queued { due_at, .. } | Next::Scheduled { due_at, .. } => Some(*due_at),
             _ => None,
         };
         let settlement = Settlement { attempts: trip.attempts, next };
@@ -283,7 +340,7 @@ impl Dispatch {
                 state: settled.state,
                 reason: settled.reason,
                 msgid: settled.msgid,
-                next_attempt_at: due_at.filter(|_| settled.state == State::Queued),
+                next_attempt_at: due_at.filter(|_| matches!(settled.state, State::Queued | State::Scheduled)),
                 attempts: settlement.attempts,
                 at: self.clock.now(),
             };

@@ -10,13 +10,15 @@ use futures_util::future::{BoxFuture, Shared};
 use tokio::time::{Instant, timeout};
 
 use super::accounts::Accounts;
+use super::pace::Paces;
+use super::quota::{QuotaStanding, Quotas};
 use super::tokens::Tokens;
 use crate::domain::clock::Clock;
 use crate::domain::state::State;
 use crate::domain::trouble::Trouble;
 use crate::store;
 use crate::store::redis::Link;
-use crate::telemetry::metrics::{RedisFigures, Scrape};
+use crate::telemetry::metrics::{QuotaFigures, RedisFigures, Scrape};
 
 /// How long one check may take.
 const CHECK: Duration = Duration::from_secs(1);
@@ -38,7 +40,7 @@ pub enum Status {
 
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Component {
-    /// `storage`, `redis`, `token.<account>`.
+    /// `storage`, `redis`, `token.<account>`, and `quota.<account>` while that is used up.
     #[schema(example = "storage")]
     pub name: String,
     pub status: Status,
@@ -60,6 +62,8 @@ struct Checks {
     counts: Arc<dyn store::Counts>,
     redis: Option<Link>,
     tokens: Tokens,
+    quotas: Quotas,
+    paces: Paces,
     accounts: Accounts,
     clock: Arc<dyn Clock>,
     troubles: Arc<Troubles>,
@@ -85,10 +89,11 @@ impl Health {
         counts: Arc<dyn store::Counts>,
         redis: Option<Link>,
         tokens: Tokens,
+        (quotas, paces): (Quotas, Paces),
         accounts: Accounts,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let checks = Checks { counts, redis, tokens, accounts, clock, troubles: Arc::default() };
+        let checks = Checks { counts, redis, tokens, quotas, paces, accounts, clock, troubles: Arc::default() };
         Self { checks, ready: Arc::default(), slow: Arc::default() }
     }
 
@@ -139,7 +144,13 @@ impl Checks {
         let (storage, redis) = tokio::join!(self.storage(), self.redis());
         let mut components = vec![storage];
         components.extend(redis);
-        components.extend(self.accounts.iter().map(|account| self.token(&account.name)));
+        components.extend(self.accounts.table().keys().map(|account| self.token(account)));
+        let parked = self.quotas.standings().into_iter().filter(|standing| standing.is_parked);
+        components.extend(parked.map(|standing| Component {
+            name: format!("quota.{}", standing.account),
+            status: Status::Degraded,
+            detail: Some("used up: messages wait for the next day of Beijing"),
+        }));
         components
     }
 
@@ -182,6 +193,7 @@ impl Checks {
             unmatched_receipts: slow.unmatched_receipts,
             storage_free_bytes: self.counts.space().map(|space| space.free_bytes),
             tokens: self.token_lives(),
+            quotas: self.quotas.standings().into_iter().map(|one| self.quota(one)).collect(),
             redis: self.redis.as_ref().map(|link| {
                 let state = link.state();
                 RedisFigures { is_up: state.is_up, errors: state.errors }
@@ -216,13 +228,22 @@ impl Checks {
         Slow { oldest_ready, unmatched_receipts: unmatched }
     }
 
+    fn quota(&self, standing: QuotaStanding) -> QuotaFigures {
+        QuotaFigures {
+            is_parked: standing.is_parked,
+            remaining: standing.remaining,
+            per_second: self.paces.per_second(&standing.account, self.clock.now()),
+            account: standing.account.to_string(),
+        }
+    }
+
     fn token_lives(&self) -> Vec<(String, f64)> {
         let now = self.clock.now();
         let life = |account: &str| {
             let expires_at = self.tokens.status(account).and_then(|status| status.expires_at);
             expires_at.map_or(0.0, |at| at.since(now).as_secs_f64())
         };
-        self.accounts.iter().map(|account| (account.name.to_string(), life(&account.name))).collect()
+        self.accounts.table().keys().map(|account| (account.clone(), life(account))).collect()
     }
 }
 

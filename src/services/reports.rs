@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::domain::audit::{Act, Action};
 use crate::domain::caller::{Caller, Scope};
 use crate::domain::clock::Clock;
 use crate::domain::ids::MessageId;
@@ -89,8 +90,12 @@ impl Reports {
 
     /// Settles an `unknown` message by an operator's word: `sent` or `failed`.
     pub async fn resolve(&self, caller: &Caller, id: MessageId, state: State) -> Result<Message, ReportError> {
-        self.look_up(caller, id).await?;
-        let changed = self.messages.resolve(id, state, self.clock.now()).await?;
+        let message = self.look_up(caller, id).await?;
+        let now = self.clock.now();
+        let act = Act::new(now, caller, Action::MessageResolved, id.to_string())
+            .of_account(&message.account)
+            .with("state", state.as_str());
+        let changed = self.messages.resolve(id, state, now, act).await?;
         reach(Point::ResolveKept);
         self.changed(caller, id, changed).await
     }
@@ -136,6 +141,7 @@ impl Reports {
             on_unknown: old.on_unknown,
             created_at: now,
             send_at: None,
+            wait_reason: None,
             expires_at: now.plus(old.expires_at.since(begun)),
             metadata: old.metadata,
             retry_of: Some(old.id),

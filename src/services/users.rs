@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::accounts::Accounts;
+use crate::domain::audit::{Act, Action};
 use crate::domain::caller::Caller;
 use crate::domain::clock::Clock;
 use crate::domain::secret::Openid;
@@ -55,7 +56,11 @@ impl Users {
         if !user_id.is_none_or(is_user_id) {
             return Err(UserError::InvalidUserId);
         }
-        Ok(self.users.bind(account, &openid, user_id, self.clock.now()).await?)
+        let now = self.clock.now();
+        let act = Act::new(now, caller, Action::UserBound, openid.as_str())
+            .of_account(account)
+            .with("bound", user_id.is_some());
+        Ok(self.users.bind(account, &openid, user_id, now, act).await?)
     }
 
     fn check_account(&self, caller: &Caller, account: &str) -> Result<(), UserError> {
@@ -64,7 +69,8 @@ impl Users {
     }
 }
 
-fn is_user_id(text: &str) -> bool {
+/// 1–128 characters, none of them a control character.
+pub(super) fn is_user_id(text: &str) -> bool {
     (1..=USER_ID_MAX_CHARS).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }
 
@@ -76,6 +82,7 @@ mod tests {
 
     use super::*;
     use crate::domain::account::{Account, Replies, TokenApi};
+    use crate::domain::audit::Origin;
     use crate::domain::clock::{ManualClock, Timestamp};
     use crate::domain::secret::Secret;
     use crate::domain::state::OnUnknown;
@@ -100,6 +107,7 @@ mod tests {
             openid: &Openid,
             user_id: Option<&str>,
             now: Timestamp,
+            _act: Act,
         ) -> Result<User, store::Error> {
             let user = User {
                 account: account.to_owned(),
@@ -123,15 +131,24 @@ mod tests {
             token_api: TokenApi::Stable,
             base_url: String::new(),
             on_unknown: OnUnknown::Retry,
+            daily_quota: None,
             templates: Default::default(),
             replies: Replies::default(),
+            quiet: None,
         };
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_seconds(1)));
         Users::new(Arc::new(Kept::default()), Accounts::new([Arc::new(account)]), clock)
     }
 
     fn caller(accounts: Option<Vec<String>>) -> Caller {
-        Caller { client: "crm".to_owned(), key_id: "crm".to_owned(), scopes: Vec::new(), accounts, templates: None }
+        Caller {
+            client: "crm".to_owned(),
+            key_id: "crm".to_owned(),
+            scopes: Vec::new(),
+            accounts,
+            templates: None,
+            origin: Origin::default(),
+        }
     }
 
     #[tokio::test]

@@ -74,7 +74,7 @@ impl Verify {
             Some(name) => self.accounts.look_up(name),
             None => self.accounts.only(),
         };
-        found.filter(|account| account.callback.is_some()).cloned().ok_or(VerifyError::UnknownAccount)
+        found.filter(|account| account.callback.is_some()).ok_or(VerifyError::UnknownAccount)
     }
 
     /// The console's check of the URL: → the `echostr` to answer with.

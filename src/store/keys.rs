@@ -3,15 +3,17 @@
 use async_trait::async_trait;
 
 use super::Error;
+use crate::domain::audit::Act;
 use crate::domain::caller::{Key, Signing};
 use crate::domain::clock::Timestamp;
 use crate::domain::seal::Sealer;
 
+/// `act`: what is written into `audit` in the same transaction, if something was changed.
 #[async_trait]
 pub trait Keys: Send + Sync {
     /// `Unavailable` when there is a key with this id. The secret of one that signs is kept in `sealed_secret`, sealed under
     /// `secrets.key` for the row [`row_name`]; of the others that column is null.
-    async fn add(&self, key: Key) -> Result<(), Error>;
+    async fn add(&self, key: Key, act: Act) -> Result<(), Error>;
 
     /// All, revoked ones included, oldest first. `Signing::Lost`: what is in `sealed_secret` cannot be opened.
     async fn list(&self) -> Result<Vec<Key>, Error>;
@@ -19,7 +21,7 @@ pub trait Keys: Send + Sync {
     async fn look_up(&self, id: &str) -> Result<Option<Key>, Error>;
 
     /// `false` when there is no such key, or it was revoked before. Its `sealed_secret` becomes null with it.
-    async fn revoke(&self, id: &str, now: Timestamp) -> Result<bool, Error>;
+    async fn revoke(&self, id: &str, now: Timestamp, act: Act) -> Result<bool, Error>;
 
     /// Keeps when keys were used last: the later of what is kept and what is given, one transaction for all of them. Keys that
     /// are not there are left out. The version stays as it is.
@@ -46,6 +48,6 @@ pub(super) fn open(sealer: &Sealer, id: &str, sealed: Option<String>) -> Signing
 }
 
 /// The row that a sealed secret is bound to.
-fn row_name(id: &str) -> String {
+pub(super) fn row_name(id: &str) -> String {
     format!("key/{id}")
 }

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::Error;
+use crate::domain::audit::Act;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::message::{Message, MessageFilter};
@@ -22,9 +23,10 @@ pub trait Messages: Send + Sync {
     /// afterwards; `None` when there is no such message. Any other state stays.
     async fn cancel(&self, id: MessageId, now: Timestamp) -> Result<Option<Changed>, Error>;
 
+    /// `act` is written into `audit` in the same transaction, if it was applied.
     /// `unknown` → `state` (`sent` or `failed`; any other changes nothing), reason `operator`. As `cancel` otherwise.
     /// A row that cannot be read can still be ended as `failed`; anything else about it is `Corrupt`.
-    async fn resolve(&self, id: MessageId, state: State, now: Timestamp) -> Result<Option<Changed>, Error>;
+    async fn resolve(&self, id: MessageId, state: State, now: Timestamp, act: Act) -> Result<Option<Changed>, Error>;
 
     /// Deletes messages that are over (final, or `sent`: no receipt comes any more) and have not changed since `before`: at
     /// most `limit`, oldest first; returns how many. `Counts` still counts them. What is under way or `unknown` stays.

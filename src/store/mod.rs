@@ -1,9 +1,11 @@
-//! Doors to what is kept. SQL is the truth and the queue; Redis shares tokens and nonces and may be flushed at any moment.
+//! Doors to what is kept. SQL is the truth and the queue; Redis shares tokens, limits and nonces, and may be flushed at any moment.
 //!
 //! Each trait is one door; its doc comments are the contract that every backend keeps. A verb is whole: it is one
 //! transaction, and when it returns `Ok` its effect is on disk.
 
+pub mod accounts;
 pub mod allowance;
+pub mod audit;
 pub mod batches;
 mod bounds;
 pub mod callbacks;
@@ -12,35 +14,47 @@ pub mod events;
 mod figures;
 mod history;
 pub mod keys;
+pub mod limits;
 pub mod messages;
 pub mod nonces;
 pub mod open;
 pub mod outbox;
+pub mod parks;
 pub mod postgres;
 pub mod queue;
 pub mod redis;
+pub mod reseal;
 pub mod restore;
 mod rules;
 pub mod sqlite;
+mod suppressed;
+pub mod suppressions;
 pub mod tokens;
 mod told;
+mod turns;
 pub mod users;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use accounts::Accounts;
 pub use allowance::Allowance;
+pub use audit::Audit;
 pub use batches::{Batches, KeptBatch};
 pub use callbacks::Inbox;
 pub use counts::{Counts, Space, StateCount};
 pub use events::{Events, Raise, Stretch};
 pub use keys::Keys;
+pub use limits::SharedLimits;
 pub use messages::Messages;
 pub use nonces::SharedNonces;
 pub use outbox::{Accepted, Outbox};
+pub use parks::Parks;
 pub use queue::{Change, OpenAccount, Queue, Realigned, Rescued, Settled};
+pub use reseal::Reseal;
 pub use restore::Restore;
+pub use suppressions::Suppressions;
 pub use tokens::{SharedTokens, Tokens};
 pub use users::Users;
 
@@ -52,12 +66,17 @@ pub struct Stores {
     pub queue: Arc<dyn Queue>,
     pub inbox: Arc<dyn Inbox>,
     pub messages: Arc<dyn Messages>,
+    pub accounts: Arc<dyn Accounts>,
+    pub audit: Arc<dyn Audit>,
     pub keys: Arc<dyn Keys>,
     pub tokens: Arc<dyn Tokens>,
+    pub parks: Arc<dyn Parks>,
     pub users: Arc<dyn Users>,
+    pub suppressions: Arc<dyn Suppressions>,
     pub counts: Arc<dyn Counts>,
     pub events: Arc<dyn Events>,
     pub restore: Arc<dyn Restore>,
+    pub reseal: Arc<dyn Reseal>,
     pub closing: Arc<dyn Closing>,
 }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::redis::{Link, RedisNonces, RedisTokens};
-use super::{Error, SharedNonces, SharedTokens, Stores};
+use super::redis::{Link, RedisLimits, RedisNonces, RedisTokens};
+use super::{Error, SharedLimits, SharedNonces, SharedTokens, Stores};
 use crate::config::store::StoreConfig;
+use crate::domain::account::StoredAccount;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
 
@@ -50,9 +51,23 @@ pub async fn inspect(config: &StoreConfig) -> Result<String, Error> {
     }
 }
 
+/// The accounts made at run time, for those who only look: nothing is changed, made or migrated. `None` when the store is not
+/// there, or too old to have any.
+pub async fn peek_accounts(config: &StoreConfig, sealer: Sealer) -> Result<Option<Vec<StoredAccount>>, Error> {
+    match config {
+        StoreConfig::Sqlite(config) => super::sqlite::peek_accounts(config, sealer).await,
+        StoreConfig::Postgres(config) => super::postgres::peek_accounts(config, sealer).await,
+    }
+}
+
 /// The shared tokens, through a link that other doors may use too.
 pub fn share_tokens(link: &Link, sealer: Sealer) -> Arc<dyn SharedTokens> {
     Arc::new(RedisTokens::new(link.clone(), sealer))
+}
+
+/// The shared limits, through the same link.
+pub fn share_limits(link: &Link) -> Arc<dyn SharedLimits> {
+    Arc::new(RedisLimits::new(link.clone()))
 }
 
 /// The shared nonces; as [`share_tokens`].

@@ -18,8 +18,9 @@ pub const CRASHES: usize = 3;
 #[async_trait]
 pub trait Queue: Send + Sync {
     /// Lends up to `limit` messages of the lane and of the `open` accounts that are due (`scheduled` or `queued`, due and not
-    /// expired), of each account oldest due first and no more than it has room for: state `sending`, generation + 1, held by
-    /// this process until `now + hold`. Accounts are asked in the order given; the backlog of any other account costs nothing.
+    /// expired), of each account no more than it has room for: state `sending`, generation + 1, held by this process until
+    /// `now + hold`. Accounts are asked in the order given; the backlog of any other account costs nothing. Within an account
+    /// the clients take turns, from one call to the next too, and of each client the oldest due goes first.
     /// A row that cannot be read becomes `unknown`, reason `corrupt`, and holds up no other (`rescue` and `expire` do the
     /// same).
     async fn lease(

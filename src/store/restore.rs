@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::{Error, StateCount};
+use crate::domain::audit::Act;
 use crate::domain::clock::Timestamp;
 
 #[async_trait]
@@ -23,5 +24,6 @@ pub trait Restore: Send + Sync {
     /// Makes those `unknown`, reason `restored`, at most `limit` at a time; returns how many, 0 when none is left.
     /// Their `doubtful_since` is cleared, so that only a receipt with their own `msgid` settles them: receipts of messages
     /// that the backup does not know come to the same users. A row that cannot be read becomes `unknown`, reason `corrupt`.
-    async fn doubt(&self, now: Timestamp, limit: usize) -> Result<usize, Error>;
+    /// `act` is written into `audit` in the same transaction.
+    async fn doubt(&self, now: Timestamp, limit: usize, act: Option<Act>) -> Result<usize, Error>;
 }

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use crate::domain::attempt::HistoryEntry;
+use crate::domain::attempt::{Attempt, HistoryEntry};
 use crate::domain::clock::Timestamp;
 use crate::domain::message::Lease;
 use crate::domain::receipt::ReceiptStatus;
 use crate::domain::settlement::Next;
 use crate::domain::state::{OnUnknown, State};
+use crate::domain::suppression::SuppressionReason;
 
 /// The reason of what was taken back.
 pub(super) const CRASH: &str = "crash";
@@ -51,6 +52,37 @@ impl Verdict {
     }
 }
 
+/// What the end of an attempt or a receipt tells about the person.
+pub(super) enum Told {
+    /// Nobody of this account reaches them.
+    Refuses { reason: SuppressionReason, errmsg: String },
+    /// WeChat takes what is for them; whether they let it in is not said.
+    IsTaken,
+    /// It was shown to them.
+    IsReached,
+}
+
+impl Told {
+    /// Of a message that came to this state, by these attempts.
+    pub(super) fn of(state: State, state_reason: Option<&str>, attempts: &[Attempt]) -> Option<Self> {
+        match state {
+            State::Delivered => Some(Self::IsReached),
+            State::Sent => Some(Self::IsTaken),
+            State::Undelivered => {
+                let reason = SuppressionReason::parse(state_reason?)?;
+                let is_told_by_receipts = reason.errcode().is_none();
+                is_told_by_receipts.then(|| Self::Refuses { reason, errmsg: reason.as_str().to_owned() })
+            }
+            State::Rejected => {
+                let last = attempts.last()?;
+                let reason = SuppressionReason::of_errcode(last.errcode?)?;
+                Some(Self::Refuses { reason, errmsg: last.errmsg.clone().unwrap_or_default() })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// `receipts.reason`.
 pub(super) fn receipt_reason(status: &ReceiptStatus) -> Option<&str> {
     match status {
@@ -70,6 +102,7 @@ pub(super) fn reason(next: &Next) -> Option<&str> {
     match next {
         Next::Sent { .. } => None,
         Next::Queued { reason, .. }
+        | Next::Scheduled { reason, .. }
         | Next::Rejected { reason }
         | Next::Unknown { reason }
         | Next::Failed { reason }
@@ -83,9 +116,11 @@ pub(super) fn doubt_after(next: &Next, lease: &Lease, leased_at: Timestamp) -> O
         Next::Sent { msgid: None } | Next::Unknown { .. } => Some(lease.doubtful_since.unwrap_or(leased_at)),
         Next::Queued { doubtful_since, .. } => *doubtful_since,
         // What WeChat answers to a repeat may name another push than the first attempt's receipt will.
-        Next::Sent { msgid: Some(_) } | Next::Rejected { .. } | Next::Failed { .. } | Next::Expired { .. } => {
-            lease.doubtful_since
-        }
+        Next::Sent { msgid: Some(_) }
+        | Next::Scheduled { .. }
+        | Next::Rejected { .. }
+        | Next::Failed { .. }
+        | Next::Expired { .. } => lease.doubtful_since,
     }
 }
 

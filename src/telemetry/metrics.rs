@@ -47,10 +47,15 @@ struct Families {
     wechat_duration: HistogramVec,
     token_refreshes: IntCounterVec,
     token_expires_in: GaugeVec,
+    quota_remaining: IntGaugeVec,
+    account_parked: IntGaugeVec,
+    account_pace: GaugeVec,
     callbacks: IntCounterVec,
     receipts: IntCounterVec,
     rate_limited: IntCounterVec,
     rate_limit_observed: IntCounterVec,
+    suppressed: IntCounterVec,
+    limit_fallbacks: IntCounter,
     auth_failures: IntCounterVec,
     nonce_fallbacks: IntCounter,
     redis_up: IntGaugeVec,
@@ -78,8 +83,20 @@ pub struct Scrape {
     pub storage_free_bytes: Option<u64>,
     /// Account, seconds until its token expires (0: none).
     pub tokens: Vec<(String, f64)>,
+    pub quotas: Vec<QuotaFigures>,
     /// `None`: the gateway works without Redis.
     pub redis: Option<RedisFigures>,
+}
+
+/// How much an account may send.
+#[derive(Clone, Debug, Default)]
+pub struct QuotaFigures {
+    pub account: String,
+    pub is_parked: bool,
+    /// `None`: not known.
+    pub remaining: Option<u64>,
+    /// `None`: as fast as it goes.
+    pub per_second: Option<f64>,
 }
 
 /// How Redis stands.
@@ -143,6 +160,21 @@ impl Metrics {
                 "Time left of the access_token in use.",
                 &["account"],
             ),
+            quota_remaining: made.gauges(
+                "wxgate_quota_remaining",
+                "Messages that the account may still send today, as far as is known.",
+                &["account"],
+            ),
+            account_parked: made.gauges(
+                "wxgate_account_parked",
+                "1: the day's quota is used up, and messages of the account wait.",
+                &["account"],
+            ),
+            account_pace: made.floats(
+                "wxgate_account_pace_per_second",
+                "How many messages of the account may go in a second now.",
+                &["account"],
+            ),
             callbacks: made.counters("wxgate_callbacks_total", "Requests from WeChat.", &["account", "type", "result"]),
             receipts: made.counters("wxgate_receipts_total", "Delivery receipts.", &["account", "status"]),
             rate_limited: made.counters("wxgate_rate_limited_total", "Requests that met a limit.", &["limit"]),
@@ -150,6 +182,15 @@ impl Metrics {
                 "wxgate_rate_limit_observed_total",
                 "Requests that a limit would have refused, were it enforced.",
                 &["limit"],
+            ),
+            suppressed: made.counters(
+                "wxgate_suppressed_total",
+                "Sends refused because WeChat has refused their recipient before.",
+                &["account"],
+            ),
+            limit_fallbacks: made.counter(
+                "wxgate_limit_fallbacks_total",
+                "Messages about which this process decided by itself, because the shared limits could not be asked.",
             ),
             auth_failures: made.counters("wxgate_auth_failures_total", "Wrong keys, tokens and signatures.", &["form"]),
             nonce_fallbacks: made.counter(
@@ -206,6 +247,12 @@ impl Metrics {
         self.0.token_expires_in.with_label_values(&[account]).set(seconds);
     }
 
+    /// The account is no more; what was counted of it stays.
+    pub fn forget_account(&self, account: &str) {
+        // Not there when it never had a token.
+        drop(self.0.token_expires_in.remove_label_values(&[account]));
+    }
+
     /// `result`: `stored`, `repeat`, `refused`, `unparsable`, `failed`. `account` is a configured name (or `unknown`).
     pub fn callback(&self, account: &str, kind: &str, result: &'static str) {
         let kind = self.0.callback_types.admit(kind);
@@ -235,6 +282,16 @@ impl Metrics {
     /// The same, where limits are only observed.
     pub fn rate_limit_observed(&self, limit: &'static str) {
         self.0.rate_limit_observed.with_label_values(&[limit]).inc();
+    }
+
+    /// One send was refused without asking WeChat again.
+    pub fn suppressed(&self, account: &str) {
+        self.0.suppressed.with_label_values(&[account]).inc();
+    }
+
+    /// So many messages were limited by this process alone, although Redis is configured.
+    pub fn limit_fallbacks(&self, messages: usize) {
+        self.0.limit_fallbacks.inc_by(u64::try_from(messages).unwrap_or(u64::MAX));
     }
 
     /// One request was answered. `route` is the pattern that matched, never the path.
@@ -283,6 +340,17 @@ impl Metrics {
         }
         for (account, seconds) in &scrape.tokens {
             families.token_expires_in.with_label_values(&[account]).set(*seconds);
+        }
+        families.quota_remaining.reset();
+        for quota in &scrape.quotas {
+            let account = [quota.account.as_str()];
+            families.account_parked.with_label_values(&account).set(quota.is_parked.into());
+            if let Some(remaining) = quota.remaining {
+                families.quota_remaining.with_label_values(&account).set(clamp(remaining));
+            }
+            if let Some(per_second) = quota.per_second {
+                families.account_pace.with_label_values(&account).set(per_second);
+            }
         }
         if let Some(redis) = &scrape.redis {
             families.redis_up.with_label_values::<&str>(&[]).set(redis.is_up.into());
@@ -433,6 +501,7 @@ mod tests {
         metrics.callback("shop", "event.subscribe", "stored");
         metrics.receipt("shop", "delivered");
         metrics.rate_limited("client");
+        metrics.suppressed("shop");
         metrics.accept_to_attempt(Duration::from_millis(1));
         metrics.started(Timestamp::from_millis(1_700_000_000_500));
         let text = metrics.render(&Scrape {
@@ -444,6 +513,12 @@ mod tests {
             unmatched_receipts: Some(4),
             storage_free_bytes: Some(1 << 30),
             tokens: vec![("shop".to_owned(), 7000.0)],
+            quotas: vec![QuotaFigures {
+                account: "shop".to_owned(),
+                is_parked: true,
+                remaining: Some(0),
+                per_second: Some(25.0),
+            }],
             redis: Some(RedisFigures { is_up: true, errors: vec![("timeout", 3), ("auth", 0)] }),
         });
         for line in [
@@ -455,8 +530,12 @@ mod tests {
             "wxgate_callbacks_total{account=\"shop\",result=\"stored\",type=\"event.subscribe\"} 1",
             "wxgate_receipts_total{account=\"shop\",status=\"delivered\"} 1",
             "wxgate_rate_limited_total{limit=\"client\"} 1",
+            "wxgate_suppressed_total{account=\"shop\"} 1",
             "wxgate_accept_to_attempt_seconds_count 1",
             "wxgate_messages_total{account=\"shop\",state=\"sent\"} 2",
+            "wxgate_quota_remaining{account=\"shop\"} 0",
+            "wxgate_account_parked{account=\"shop\"} 1",
+            "wxgate_account_pace_per_second{account=\"shop\"} 25",
             "wxgate_messages_accepted_total 3",
             "wxgate_messages_unaccounted 1",
             "wxgate_queue_depth{lane=\"bulk\"} 7",

@@ -1,4 +1,4 @@
-//! WeChat's API as two verbs: fetch a token, send a template message. In: what to say. Out: what WeChat answered, or
+//! WeChat's API as verbs: fetch a token, send a template message, read the quota. In: what to say. Out: what WeChat answered, or
 //! how far the call came, because that decides whether it may be repeated.
 
 use std::time::Duration;
@@ -122,6 +122,14 @@ impl WechatClient {
             return Err(garbage("the answer holds neither errcode nor msgid"));
         }
         Ok(answer)
+    }
+
+    /// `POST /cgi-bin/openapi/quota/get` about template messages. Page "getApiQuota".
+    pub async fn fetch_quota(&self, account: &Account, token: &Secret) -> Result<Answer, CallError> {
+        let url =
+            url_with(&format!("{}/cgi-bin/openapi/quota/get", account.base_url), &[("access_token", token.expose())]);
+        let request = self.http.post(url).header("content-type", JSON).body(send::quota_body());
+        call(request, token.expose()).await
     }
 }
 

@@ -6,6 +6,7 @@ pub mod envelope;
 pub mod errcode;
 pub mod event;
 pub mod inbound;
+pub mod keyword;
 pub mod message;
 pub mod reply;
 pub mod send;

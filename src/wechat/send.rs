@@ -107,6 +107,11 @@ fn clean(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t')).collect()
 }
 
+/// Which API's quota is asked for: no host, no query (page "getApiQuota").
+pub fn quota_body() -> String {
+    r#"{"cgi_path":"/cgi-bin/message/template/send"}"#.to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

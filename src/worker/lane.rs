@@ -19,6 +19,8 @@ use crate::store::{self, OpenAccount};
 
 /// The longest sleep between two looks.
 const POLL: Duration = Duration::from_secs(1);
+/// The shortest, when an account waits for its turn: a fast one has several of them then.
+const SHORTEST: Duration = Duration::from_millis(5);
 /// Sleep after the store could not be asked.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// Whose turn it is: urgent six times of ten, normal three times, bulk once. A lane without work passes its turn on.
@@ -90,17 +92,21 @@ impl Worker {
     /// Leases what is due, as far as there are slots, and starts it.
     pub async fn step(&self) -> Result<Step, store::Error> {
         self.watch.check().await?;
-        let mut open = self.dispatch.open_accounts();
+        let (mut open, next_turn) = self.dispatch.open_accounts();
+        let pause = next_turn.map_or(POLL, |wait| wait.clamp(SHORTEST, POLL));
+        if open.is_empty() {
+            return Ok(Step::Idle { pause });
+        }
         let now = self.clock.now();
         match self.queue.next_due(&open).await? {
             Some(due_at) if due_at <= now => {}
-            Some(due_at) => return Ok(Step::Idle { pause: due_at.since(now).min(POLL) }),
-            None => return Ok(Step::Idle { pause: POLL }),
+            Some(due_at) => return Ok(Step::Idle { pause: due_at.since(now).min(pause) }),
+            None => return Ok(Step::Idle { pause }),
         }
         let mut slots = self.slots.for_queue(LEASES_AT_ONCE);
         if slots.is_empty() {
             // The next slot that is freed rings.
-            return Ok(Step::Idle { pause: POLL });
+            return Ok(Step::Idle { pause });
         }
         let turn = self.turns.fetch_add(slots.len(), Ordering::Relaxed);
         let accounts = open.len().max(1);
@@ -116,7 +122,7 @@ impl Worker {
             }
         }
         // Due but not to be had: expired rows, which the sweep ends.
-        Ok(if started == 0 { Step::Idle { pause: POLL } } else { Step::Started(started) })
+        Ok(if started == 0 { Step::Idle { pause } } else { Step::Started(started) })
     }
 
     async fn start_due(

@@ -1,4 +1,4 @@
-//! The clock's work: tokens ahead of their end, orphans, expired messages, changed keys; and beside it, hour by hour, what
+//! The clock's work: tokens ahead of their end, orphans, expired messages, changed keys and accounts; and beside it, hour by hour, what
 //! is old enough to be deleted.
 
 use std::sync::Arc;
@@ -9,7 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::clock::Clock;
 use crate::services::access::Access;
+use crate::services::accounts::Register;
 use crate::services::limits::Limits;
+use crate::services::quota::Quotas;
+use crate::services::suppressions::Suppressions;
 use crate::services::sweep::Sweep;
 use crate::services::tokens::Tokens;
 
@@ -25,7 +28,10 @@ pub struct Timer {
     pub tokens: Tokens,
     pub sweep: Sweep,
     pub access: Access,
+    pub suppressions: Suppressions,
+    pub register: Register,
     pub limits: Limits,
+    pub quotas: Quotas,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -49,12 +55,13 @@ impl Timer {
         }
     }
 
-    /// Limits forget who has not asked for long.
+    /// Limits forget who has not asked for long; other nodes may have learnt that an account has no quota left.
     async fn every_minute(&self) {
         let mut minutes = paced(MINUTE);
         loop {
             minutes.tick().await;
             self.limits.sweep(self.clock.now());
+            report("parked accounts cannot be read", self.quotas.catch_up().await);
             self.access.sweep();
         }
     }
@@ -77,9 +84,12 @@ impl Timer {
 
     async fn look_after(&self) {
         self.tokens.refresh_due();
+        self.quotas.refresh_due();
         report("orphans cannot be taken back", self.sweep.rescue().await);
         report("expired messages cannot be ended", self.sweep.expire().await);
         report("stored keys cannot be read", self.access.refresh().await);
+        report("what other nodes know of recipients cannot be read", self.suppressions.catch_up().await);
+        report("stored accounts cannot be read", self.register.refresh().await);
         report("when keys were used cannot be kept", self.access.keep_uses(false).await);
     }
 

@@ -32,6 +32,15 @@ struct Row {
     is_successor: bool,
 }
 
+/// What WeChat has done with the receipt of a message.
+#[derive(Clone, Copy)]
+struct Receipts {
+    /// It was never acknowledged, however often it came.
+    lost: bool,
+    /// Some say first this and then that.
+    contradict: bool,
+}
+
 impl Count {
     pub(crate) fn is_clean(&self) -> bool {
         self.lost.is_empty() && self.doubled.is_empty() && self.faults.is_empty()
@@ -52,7 +61,9 @@ impl Stay {
         for person in &crowd.people {
             let rows = rows.get(&person.openid).map(Vec::as_slice).unwrap_or_default();
             let shown = shown.get(&person.openid).copied().unwrap_or(0);
-            count.person(person, rows, shown, lost_receipts.contains(&person.openid));
+            let receipts =
+                Receipts { lost: lost_receipts.contains(&person.openid), contradict: self.receipts_contradict };
+            count.person(person, rows, shown, receipts);
         }
         let doubled = shown.iter().filter(|(_, times)| **times > 1);
         count.doubled.extend(doubled.map(|(openid, times)| format!("{openid}: shown {times} times")));
@@ -191,7 +202,7 @@ impl Stay {
 }
 
 impl Count {
-    fn person(&mut self, person: &Person, rows: &[Row], shown: u64, has_lost_receipt: bool) {
+    fn person(&mut self, person: &Person, rows: &[Row], shown: u64, receipts: Receipts) {
         let openid = &person.openid;
         let own = rows.iter().filter(|row| !row.is_successor).count();
         if own > 1 || rows.len() - own > 1 {
@@ -216,7 +227,7 @@ impl Count {
         }
         for row in rows {
             self.unknown += u64::from(row.state == "unknown");
-            if let Err(wrong) = fits(person, row, shown, has_lost_receipt) {
+            if let Err(wrong) = fits(person, row, shown, receipts) {
                 let Row { id, state, reason, .. } = row;
                 self.lost.push(format!("{openid}: {id} is {state} ({reason}), shown {shown} times: {wrong}"));
             }
@@ -225,17 +236,19 @@ impl Count {
 }
 
 /// May a message for this person end so?
-fn fits(person: &Person, row: &Row, shown: u64, has_lost_receipt: bool) -> Result<(), &'static str> {
+fn fits(person: &Person, row: &Row, shown: u64, receipts: Receipts) -> Result<(), &'static str> {
     let expect = |holds: bool, wrong: &'static str| if holds { Ok(()) } else { Err(wrong) };
     let is_shown = expect(shown > 0, "the phone never showed it");
     let is_hidden = expect(shown == 0, "the phone has shown it");
     match row.state.as_str() {
         "delivered" => is_shown,
         "sent" => {
-            expect(person.kind == Kind::NoReceipt || has_lost_receipt, "its receipt was acknowledged")?;
-            if person.kind == Kind::Blocked { is_hidden } else { is_shown }
+            expect(person.kind == Kind::NoReceipt || receipts.lost, "its receipt was acknowledged")?;
+            if person.kind == Kind::Failed { is_hidden } else { is_shown }
         }
-        "undelivered" => expect(person.kind == Kind::Blocked, "nobody blocked it").and(is_hidden),
+        // The crash may have put the second of two contradicting receipts before the first.
+        "undelivered" if receipts.contradict && row.reason == "system_failed" => Ok(()),
+        "undelivered" => expect(person.kind == Kind::Failed, "it was to arrive").and(is_hidden),
         "rejected" => expect(person.kind == Kind::NotSubscribed, "nobody refused it").and(is_hidden),
         "canceled" => expect(person.cancel != Cancel::No, "nobody canceled it").and(is_hidden),
         "expired" => expect(person.kind == Kind::Quota, "its time was not over").and(is_hidden),

@@ -47,7 +47,7 @@ impl Stay {
     async fn try_cycle(&mut self, aim: Aim, seed: u64, outcome: &mut Outcome) -> Result<(), String> {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut crowd = Crowd::default();
-        weather::change(self.sandbox(), &mut rng);
+        self.receipts_contradict = weather::change(self.sandbox(), &mut rng);
         let lives = aim.lives(&mut rng);
         for (number, life) in lives.iter().enumerate() {
             let tag = format!("{}-{number}", self.cycles);

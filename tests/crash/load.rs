@@ -106,7 +106,7 @@ impl Load {
         wave.push((self.somebody(Kind::Garbage, false).held().with_key(Key::Header), Then::Resolve));
         wave.push((self.somebody(Kind::NotSubscribed, false).with_key(Key::Header), Then::Repeat));
         wave.push((self.somebody(Kind::NoReceipt, true), Then::Nothing));
-        wave.push((self.somebody(Kind::Blocked, true).with_key(Key::Header), Then::Retry));
+        wave.push((self.somebody(Kind::Failed, true).with_key(Key::Header), Then::Retry));
         if self.has_quota_met {
             wave.push((self.somebody(Kind::Quota, true), Then::Nothing));
         }

@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     NotSubscribed,
     NoReceipt,
     /// Taken, and the receipt says that it was not shown.
-    Blocked,
+    Failed,
     /// The day's quota is used up.
     Quota,
 }
@@ -37,7 +37,7 @@ impl Kind {
             Self::Garbage => Some("sim-garbage"),
             Self::NotSubscribed => Some("sim-not-subscribed"),
             Self::NoReceipt => Some("sim-no-receipt"),
-            Self::Blocked => Some("sim-user-block"),
+            Self::Failed => Some("sim-system-failed"),
             Self::Quota => Some("sim-quota"),
         }
     }

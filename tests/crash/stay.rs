@@ -29,6 +29,8 @@ pub(crate) struct Stay {
     /// How many messages were made very old, by state.
     pub(crate) aged: BTreeMap<String, u64>,
     pub(crate) cycles: u32,
+    /// This cycle's weather: some receipts say first this and then that.
+    pub(crate) receipts_contradict: bool,
 }
 
 impl Stay {
@@ -41,7 +43,7 @@ impl Stay {
         let place = Place::prepare(SETTINGS).await;
         let books = Books::open(kind, place.folder.path()).await;
         let (settled, aged) = (BTreeMap::new(), BTreeMap::new());
-        Self { place, books, room, redis: None, settled, aged, cycles: 0 }
+        Self { place, books, room, redis: None, settled, aged, cycles: 0, receipts_contradict: false }
     }
 
     pub(crate) fn sandbox(&self) -> &Sandbox {

@@ -30,3 +30,27 @@ fn every_metric_of_the_code_stands_in_the_operators_page() {
         assert!(page.contains(name), "{name} is not explained in docs/operations.md");
     }
 }
+
+/// `a::b::name` → the test of this name in `tests/it/a/b.rs` or `src/a/b.rs`.
+#[test]
+fn every_test_that_the_page_on_security_names_exists() {
+    let page = std::fs::read_to_string("docs/security.md").unwrap();
+    let is_part = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    let named: Vec<&str> =
+        page.split('`').filter(|text| text.contains("::") && text.split("::").all(is_part)).collect();
+    assert!(named.len() > 40, "{named:?}");
+    for name in named {
+        let (path, test) = name.rsplit_once("::").unwrap();
+        let path = path.replace("::", "/");
+        let files = ["tests/it", "src"].map(|root| [format!("{root}/{path}.rs"), format!("{root}/{path}/mod.rs")]);
+        let mut sources = files.iter().flatten().filter_map(|file| std::fs::read_to_string(file).ok());
+        let is_there = |source: String| {
+            let Some(at) = source.find(&format!("fn {test}(")) else { return false };
+            let before: Vec<&str> = source[..at].lines().rev().take(4).collect();
+            before.iter().any(|line| line.trim_start().starts_with("#[") && line.contains("test"))
+        };
+        assert!(sources.any(is_there), "docs/security.md names {name}: there is no such test");
+    }
+}

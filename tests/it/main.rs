@@ -1,6 +1,7 @@
 //! Behaviour on the wire, by station: the real router or the real binary, the sandbox as WeChat, real stores.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop at once")]
 
+mod accounts;
 mod api;
 mod auth;
 mod binary;
@@ -15,3 +16,4 @@ mod harness;
 mod paper;
 mod redis;
 mod store;
+mod supply;

@@ -36,6 +36,7 @@ impl Paper {
         row.busy_since = row.busy_since.or(busy_at);
         match next {
             Next::Sent { msgid: Some(msgid) } => row.msgid = msgid.parse().ok(),
+            Next::Scheduled { due_at, .. } => row.due_at = *due_at,
             Next::Queued { due_at, tries, busy_since, .. } => {
                 (row.due_at, row.tries, row.busy_since) = (*due_at, *tries, row.busy_since.or(*busy_since));
             }
@@ -91,9 +92,11 @@ fn doubt_after(next: &Next, held: &Held, leased_at: Timestamp) -> Option<Timesta
     match next {
         Next::Sent { msgid: None } | Next::Unknown { .. } => Some(held.doubtful_since.unwrap_or(leased_at)),
         Next::Queued { doubtful_since, .. } => *doubtful_since,
-        Next::Sent { msgid: Some(_) } | Next::Rejected { .. } | Next::Failed { .. } | Next::Expired { .. } => {
-            held.doubtful_since
-        }
+        Next::Sent { msgid: Some(_) }
+        | Next::Scheduled { .. }
+        | Next::Rejected { .. }
+        | Next::Failed { .. }
+        | Next::Expired { .. } => held.doubtful_since,
     }
 }
 
@@ -101,6 +104,7 @@ fn reason(next: &Next) -> Option<Reason> {
     match next {
         Next::Sent { .. } => None,
         Next::Queued { reason, .. }
+        | Next::Scheduled { reason, .. }
         | Next::Rejected { reason }
         | Next::Unknown { reason }
         | Next::Failed { reason }

@@ -65,7 +65,7 @@ impl Place {
             r#"
 storage.url = "sqlite://{}"
 wechat.base_url = "{wechat}"
-limits = {{ openid.rate = 0, identical.rate = 0 }}
+limits = {{ openid.rate = 0, identical.rate = 0, account.rate = 0 }}
 telemetry = {{ log = "json", level = "info" }}
 clients.tests = {{ key_sha256 = "{}", scopes = ["send", "read", "token", "admin"] }}
 {extra}

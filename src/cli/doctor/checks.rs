@@ -2,13 +2,16 @@
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::sys::statvfs::statvfs;
 
 use super::finding::Finding;
 use crate::cli::config::summary;
+use crate::cli::stored_accounts::Peeked;
 use crate::config::Config;
 use crate::config::store::{SqliteConfig, StoreConfig};
+use crate::domain::account::Account;
 use crate::store;
 
 const MIB: u64 = 1 << 20;
@@ -20,14 +23,32 @@ pub(super) fn of_config(config: &Config) -> Vec<Finding> {
     let mut findings = vec![Finding::ok(name, summary(config))];
     let warn = |problem: &String| Finding::warning(name, problem, "see `wxgate config default`");
     findings.extend(config.notes.warnings.iter().map(warn));
-    if config.accounts.is_empty() {
-        let cure = "add [accounts.<name>] with app_id and app_secret";
-        findings.push(Finding::warning(name, "no account: nothing can be sent", cure));
+    findings
+}
+
+/// Those made at run time.
+pub(super) fn of_stored(stored: &[Peeked]) -> Vec<Finding> {
+    let finding = |one: &Peeked| match &one.problem {
+        None => Finding::ok("accounts", format!("{} was made at run time", one.name)),
+        Some(problem) => {
+            let detail = format!("{} was made at run time, and is out of use: {problem}", one.name);
+            Finding::failed("accounts", detail, "see GET /v1/accounts")
+        }
+    };
+    stored.iter().map(finding).collect()
+}
+
+/// All that are in use.
+pub(super) fn of_accounts(accounts: &[Arc<Account>]) -> Vec<Finding> {
+    let name = "accounts";
+    if accounts.is_empty() {
+        let cure = "add [accounts.<name>] with app_id and app_secret, or make one: POST /v1/accounts";
+        return vec![Finding::warning(name, "no account: nothing can be sent", cure)];
     }
-    for account in config.accounts.iter().filter(|account| account.callback.is_none()) {
+    let mut findings = Vec::new();
+    for account in accounts.iter().filter(|account| account.callback.is_none()) {
         let detail = format!("account {} takes no callbacks, so its messages never become `delivered`", account.name);
-        let cure =
-            format!("set accounts.{0}.token and accounts.{0}.encoding_aes_key as in WeChat's console", account.name);
+        let cure = format!("give {} the token and encoding_aes_key of WeChat's console", account.name);
         findings.push(Finding::warning(name, detail, cure));
     }
     findings
@@ -116,7 +137,7 @@ mod tests {
 
     #[test]
     fn an_empty_configuration_is_told_what_it_lacks() {
-        let findings = of_config(&Config::parse("").unwrap());
+        let findings = of_accounts(&Config::parse("").unwrap().accounts);
         assert!(findings.iter().any(|finding| finding.detail.starts_with("no account")), "{findings:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! Checks over the network: WeChat and its clock, tokens, our callback URL, Redis.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -20,9 +21,10 @@ use crate::wechat::signature;
 /// From here on callbacks of a machine with such a clock are refused now and then.
 const SKEW_LIMIT: Duration = Duration::from_secs(60);
 
-pub(super) async fn check(config: &Config, report: &mut Report) -> anyhow::Result<()> {
+/// `accounts`: those of the configuration and of the store.
+pub(super) async fn check(config: &Config, accounts: &[Arc<Account>], report: &mut Report) -> anyhow::Result<()> {
     let client = upstream::http::client(&config.wechat).context("the HTTP client cannot be built")?;
-    let mut hosts: BTreeSet<&str> = config.accounts.iter().map(|account| account.base_url.as_str()).collect();
+    let mut hosts: BTreeSet<&str> = accounts.iter().map(|account| account.base_url.as_str()).collect();
     if hosts.is_empty() {
         hosts.insert(&config.wechat.base_url);
     }
@@ -30,12 +32,12 @@ pub(super) async fn check(config: &Config, report: &mut Report) -> anyhow::Resul
         report.begin("wechat")?;
         report.add_all(reach(&client, base_url).await)?;
     }
-    for account in &config.accounts {
+    for account in accounts {
         report.begin(&format!("token of {}", account.name))?;
         report.add(tokens::check(&client, account).await)?;
     }
     if let Some(public_url) = &config.server.public_url {
-        for account in &config.accounts {
+        for account in accounts {
             let Some(keys) = &account.callback else { continue };
             report.begin(&format!("callback of {}", account.name))?;
             report.add(callback(&client, public_url, account, keys).await)?;
@@ -126,8 +128,6 @@ async fn try_out(config: &RedisConfig) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use axum::Router;
     use axum::extract::Query;
     use axum::http::StatusCode;

@@ -17,13 +17,13 @@ use crate::domain::batch::{Batch, BatchCount, ItemError, RejectedItem};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{BatchId, MessageId};
 use crate::http::context::RequestContext;
-use crate::http::error::{ApiError, Code, Problem};
+use crate::http::error::{ApiError, Code, Problem, Upstream};
 use crate::http::extract::caller::{Allowed, Read, Send};
 use crate::http::extract::fields::{Faults, Fields};
 use crate::http::extract::idempotency::IdempotencyKey;
 use crate::http::extract::json::{ApiJson, FromJson, Json};
 use crate::http::extract::path::BatchPath;
-use crate::services::accept::SendInput;
+use crate::services::accept::{SendInput, Warning};
 use crate::services::batches::{BatchInput, Batches};
 
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -90,6 +90,9 @@ pub struct BatchAnswer {
     /// Of the accepted ones, in the order of the request.
     #[schema(value_type = Vec<String>)]
     pub message_ids: Vec<MessageId>,
+    /// What may surprise: more messages than the account may still send today.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
 /// One that was not kept.
@@ -115,6 +118,8 @@ pub struct RejectedError {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub message_id: Option<MessageId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Upstream>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<crate::services::accept::FieldError>)]
     pub errors: Vec<ItemError>,
@@ -136,8 +141,9 @@ pub struct BatchView {
 }
 
 impl BatchAnswer {
-    fn of(batch: Batch) -> Self {
+    fn of(batch: Batch, warnings: Vec<Warning>) -> Self {
         Self {
+            warnings,
             batch_id: batch.id,
             accepted: batch.message_ids.len(),
             rejected: batch.rejected.into_iter().map(RejectedView::of).collect(),
@@ -159,6 +165,7 @@ impl RejectedView {
             retryable: meaning.retryable,
             reason: item.reason,
             message_id: item.message_id,
+            upstream: item.upstream.map(|said| Upstream { errcode: said.errcode, errmsg: said.errmsg, rid: None }),
             errors: item.errors,
         };
         Self { index: item.index, error }
@@ -171,7 +178,7 @@ impl BatchView {
         for count in counts {
             *sums.entry(count.state.as_str()).or_default() += count.count;
         }
-        Self { created_at: batch.created_at, answer: BatchAnswer::of(batch), counts: sums, canceled }
+        Self { created_at: batch.created_at, answer: BatchAnswer::of(batch, Vec::new()), counts: sums, canceled }
     }
 }
 
@@ -205,7 +212,7 @@ pub async fn send(
     }
     let kept = batches.send(&caller, input).await?;
     let location = HeaderValue::from_str(&format!("/v1/batches/{}", kept.batch.id));
-    let mut response = (StatusCode::ACCEPTED, axum::Json(BatchAnswer::of(kept.batch))).into_response();
+    let mut response = (StatusCode::ACCEPTED, axum::Json(BatchAnswer::of(kept.batch, kept.warnings))).into_response();
     if let Ok(location) = location {
         response.headers_mut().insert(LOCATION, location);
     }
@@ -363,6 +370,7 @@ fn rejected(index: u32, error: &ApiError) -> RejectedItem {
         detail: error.detail().to_owned(),
         reason: None,
         message_id: None,
+        upstream: None,
         errors: errors.collect(),
     }
 }

@@ -28,7 +28,7 @@ use crate::http::extract::path::MessagePath;
 use crate::http::extract::prefer::Prefer;
 use crate::http::extract::query::Query;
 use crate::http::limits;
-use crate::services::accept::{Accept, Kept, Wait, Warning};
+use crate::services::accept::{Accept, Kept, Wait};
 use crate::services::reports::Reports;
 
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -59,10 +59,9 @@ pub async fn send(
     Extension(context): Extension<RequestContext>,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     prefer: Prefer,
-    ApiJson { value: mut request, hash }: ApiJson<SendRequest>,
+    ApiJson { value: request, hash }: ApiJson<SendRequest>,
 ) -> Result<Response, ApiError> {
     reach(Point::RequestRead);
-    let warnings = std::mem::take(&mut request.warnings);
     let (dry_run, wait) = (request.dry_run, if request.r#async { Wait::Not } else { prefer.wait(api.wait) });
     let mut input = request.into_input();
     input.idempotency_key = idempotency_key;
@@ -70,18 +69,17 @@ pub async fn send(
     input.trace = context.traceparent.as_deref().map(str::to_owned);
     if dry_run {
         let rehearsal = accept.rehearse(&caller, input).await?;
-        return Ok(axum::Json(RehearsalView::of(rehearsal, warnings)?).into_response());
+        return Ok(axum::Json(RehearsalView::of(rehearsal)?).into_response());
     }
-    Ok(answer(accept.send(&caller, input, wait).await?, warnings))
+    Ok(answer(accept.send(&caller, input, wait).await?))
 }
 
 /// The answer for a message that is kept, whatever became of it.
-fn answer(kept: Kept, mut warnings: Vec<Warning>) -> Response {
+fn answer(kept: Kept) -> Response {
     reach(Point::AnswerReady);
-    warnings.extend(kept.warnings);
     let id = kept.message.id;
     let mut response = match status_of(&kept.message) {
-        Ok(status) => (status, axum::Json(SentView::of(kept.message, warnings))).into_response(),
+        Ok(status) => (status, axum::Json(SentView::of(kept.message, kept.warnings))).into_response(),
         Err(problem) => problem.into_response(),
     };
     if let Ok(location) = HeaderValue::from_str(&format!("{LIST}/{id}")) {
@@ -207,7 +205,7 @@ pub async fn retry(
     MessagePath(id): MessagePath,
 ) -> Result<Response, ApiError> {
     let kept = reports.retry(&caller, id).await?;
-    let mut response = answer(kept, Vec::new());
+    let mut response = answer(kept);
     if let Some(location) = response.headers().get(LOCATION).cloned() {
         response.headers_mut().insert(CONTENT_LOCATION, location);
     }
@@ -283,14 +281,14 @@ mod tests {
     fn a_kept_message_has_its_place_whatever_became_of_it() {
         for (state, status) in [(state::State::Sent, 200), (state::State::Queued, 202), (state::State::Failed, 502)] {
             let kept = Kept { message: message(state), replayed: true, warnings: Vec::new(), limits: Vec::new() };
-            let response = answer(kept, Vec::new());
+            let response = answer(kept);
             assert_eq!(response.status().as_u16(), status);
             assert_eq!(response.headers()[LOCATION], "/v1/messages/msg_01ARZ3NDEKTSV4RRFFQ69G5FAV");
             assert_eq!(response.headers()[IDEMPOTENCY_REPLAYED], "true");
         }
         let kept =
             Kept { message: message(state::State::Sent), replayed: false, warnings: Vec::new(), limits: Vec::new() };
-        assert!(!answer(kept, Vec::new()).headers().contains_key(IDEMPOTENCY_REPLAYED));
+        assert!(!answer(kept).headers().contains_key(IDEMPOTENCY_REPLAYED));
     }
 
     #[test]

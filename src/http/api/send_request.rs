@@ -67,6 +67,9 @@ pub struct SendRequest {
     /// Everything but the keeping and the sending.
     #[schema(required = false, default = false)]
     pub dry_run: bool,
+    /// A warning is a fault: 422 `invalid_message` instead of `warnings`.
+    #[schema(required = false, default = false)]
+    pub strict: bool,
     #[schema(ignore)]
     pub warnings: Vec<Warning>,
 }
@@ -116,6 +119,7 @@ impl SendRequest {
             on_limit: fields.choice("on_limit", &["reject", "defer"], OnLimit::parse, faults),
             metadata: metadata(&mut fields, faults),
             dry_run: fields.boolean("dry_run", faults).unwrap_or(false),
+            strict: fields.boolean("strict", faults).unwrap_or(false),
             warnings: topcolor(&mut fields).into_iter().collect(),
         };
         fields.close(faults);
@@ -138,7 +142,7 @@ impl SendRequest {
         }
     }
 
-    /// What the service takes. The rest is the handler's: `async`, `dry_run` and our own warnings.
+    /// What the service takes. The rest is the handler's: `async` and `dry_run`.
     pub fn into_input(self) -> SendInput {
         SendInput {
             account: self.account,
@@ -156,6 +160,8 @@ impl SendRequest {
             on_unknown: self.on_unknown,
             on_limit: self.on_limit.unwrap_or_default(),
             metadata: self.metadata,
+            strict: self.strict,
+            warnings: self.warnings,
             ..SendInput::default()
         }
     }
@@ -285,7 +291,7 @@ mod tests {
         let request = read(
             r#"{"account":"shop","user_id":"u7","template_id":"paid","data":{"a":"text","b":12.30,"c":{"value":7}},
                 "async":true,"send_at":"2026-01-31T08:00:00+08:00","ttl_s":60,"priority":"urgent","on_unknown":"hold",
-                "on_limit":"defer","metadata":{"order":"7"},"dry_run":true}"#,
+                "on_limit":"defer","metadata":{"order":"7"},"dry_run":true,"strict":true}"#,
         )
         .unwrap();
         let values: Vec<_> = request.data.iter().map(|(_, keyword)| keyword.value.as_str()).collect();
@@ -296,6 +302,7 @@ mod tests {
         assert_eq!(input.send_at, Timestamp::parse("2026-01-31T00:00:00Z"));
         assert_eq!((input.ttl, input.lane), (Some(Duration::from_secs(60)), Lane::Urgent));
         assert_eq!(input.metadata, [("order".to_owned(), "7".to_owned())]);
+        assert!(input.strict);
     }
 
     #[test]

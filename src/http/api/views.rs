@@ -128,6 +128,13 @@ pub struct RehearsalView {
     pub limits: Vec<LimitView>,
     /// How the account's token stands: `ready`, `missing` (none was asked for yet) or `failing`.
     pub token: String,
+    /// When it would be sent, when not at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub send_at: Option<Timestamp>,
+    /// Why so late: `quiet_hours`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<&'static str>,
 }
 
 impl SentView {
@@ -190,16 +197,17 @@ fn is_receipt_overdue(message: &Message, now: Timestamp) -> bool {
 }
 
 impl RehearsalView {
-    pub fn of(rehearsal: Rehearsal, mut warnings: Vec<Warning>) -> Result<Self, ApiError> {
-        warnings.extend(rehearsal.warnings);
+    pub fn of(rehearsal: Rehearsal) -> Result<Self, ApiError> {
         // The service made this text itself: if it is no JSON, the fault is ours.
         let wechat_body = RawValue::from_string(rehearsal.wechat_body).map_err(|_| ApiError::internal())?;
         Ok(Self {
             dry_run: true,
             wechat_body,
-            warnings,
+            warnings: rehearsal.warnings,
             limits: rehearsal.limits.iter().map(LimitView::of).collect(),
             token: rehearsal.token,
+            send_at: rehearsal.send_at,
+            state_reason: rehearsal.wait_reason,
         })
     }
 }
@@ -332,8 +340,10 @@ pub(super) mod tests {
             warnings: Vec::new(),
             limits: Vec::new(),
             token: "ready".to_owned(),
+            send_at: None,
+            wait_reason: None,
         };
-        let text = serde_json::to_string(&RehearsalView::of(rehearsal, Vec::new()).unwrap()).unwrap();
+        let text = serde_json::to_string(&RehearsalView::of(rehearsal).unwrap()).unwrap();
         let expected =
             r#"{"dry_run":true,"wechat_body":{"touser":"o","n":12.30},"warnings":[],"limits":[],"token":"ready"}"#;
         assert_eq!(text, expected);

@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use url::form_urlencoded;
 
+use crate::domain::audit::Origin;
 use crate::domain::caller::{Caller, Scope};
 use crate::domain::signed::SignedHeaders;
 use crate::http::context::RequestContext;
@@ -66,7 +67,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         refuse_secrets_in(&parts.uri)?;
-        let caller = match parts.extensions.remove::<Proven>() {
+        let mut caller = match parts.extensions.remove::<Proven>() {
             Some(Proven(caller)) => caller,
             None => {
                 let from = RequestContext::client_of(&parts.extensions);
@@ -74,6 +75,9 @@ where
             }
         };
         caller.require(N::SCOPE)?;
+        if let Some(context) = parts.extensions.get::<RequestContext>() {
+            caller.origin = Origin { request_id: Some(context.request_id.clone()), remote: context.client };
+        }
         Ok(Self(caller, PhantomData))
     }
 }
@@ -193,6 +197,7 @@ mod tests {
             scopes,
             accounts: None,
             templates: None,
+            origin: Origin::default(),
         };
         assert!(caller(vec![Scope::Send]).require(Scope::Send).is_ok());
         assert!(caller(vec![Scope::Admin]).require(Scope::Send).is_ok());

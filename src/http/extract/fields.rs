@@ -70,6 +70,19 @@ impl Fields {
         }
     }
 
+    /// The same, but null is told from what is missing.
+    pub fn patch(&mut self, name: &'static str) -> Option<Json> {
+        if self.is_null(name) {
+            self.take(name);
+            return Some(Json::Null);
+        }
+        self.take(name)
+    }
+
+    pub fn is_null(&self, name: &str) -> bool {
+        self.members.iter().any(|(written, value)| written == name && *value == Json::Null)
+    }
+
     pub fn string(&mut self, name: &'static str, faults: &mut Faults) -> Option<String> {
         match self.take(name)? {
             Json::String(text) => Some(text),

@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::input::{FieldError, SendInput, Warning};
 use crate::domain::clock::Timestamp;
 use crate::domain::secret::Openid;
+use crate::services::users::is_user_id;
+use crate::wechat::keyword::{Misfit, misfit};
 
 /// WeChat's page names no maximum; longer ones are refused there with 40036.
 const TEMPLATE_ID_CHARS: usize = 128;
@@ -27,6 +29,16 @@ pub(super) fn openid(text: &str, errors: &mut Vec<FieldError>) -> Option<Openid>
         say(errors, "/touser", "invalid_openid", "an openid is 1–128 of A–Z, a–z, 0–9, _ and -".to_owned());
     }
     openid
+}
+
+/// Can anybody be bound to it? Nobody is to an empty one, which is not known then.
+pub(super) fn user_id(text: &str, errors: &mut Vec<FieldError>) -> bool {
+    let fits = text.is_empty() || is_user_id(text);
+    if !fits {
+        let detail = "a user id has 1–128 characters, none of them a control character".to_owned();
+        say(errors, "/user_id", "invalid_user_id", detail);
+    }
+    fits
 }
 
 /// Everything about the content.
@@ -77,7 +89,7 @@ fn keywords(input: &SendInput, errors: &mut Vec<FieldError>) {
         return;
     }
     for (name, keyword) in &input.data {
-        let path = format!("/data/{}", name.replace('~', "~0").replace('/', "~1"));
+        let path = pointer("/data", name);
         let is_name = (1..=KEYWORD_NAME_CHARS).contains(&name.len())
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if !is_name {
@@ -88,7 +100,11 @@ fn keywords(input: &SendInput, errors: &mut Vec<FieldError>) {
         if chars > KEYWORD_VALUE_CHARS {
             say(errors, &path, "too_long", format!("{chars} characters; at most {KEYWORD_VALUE_CHARS}"));
         }
-        if keyword.color.as_ref().is_some_and(|color| color.len() > COLOR_CHARS || !color.is_ascii()) {
+        if keyword
+            .color
+            .as_ref()
+            .is_some_and(|color| color.len() > COLOR_CHARS || !color.is_ascii() || has_control(color))
+        {
             say(errors, &format!("{path}/color"), "invalid_color", "a colour is #RRGGBB".to_owned());
         }
     }
@@ -138,25 +154,68 @@ pub(super) fn times(input: &SendInput, default_ttl: Duration, now: Timestamp) ->
     Ok(Times { send_at, expires_at })
 }
 
-/// What WeChat takes but no longer shows (announcement of 2023 on template messages).
+/// What WeChat takes but no longer shows (announcement of 2023 on template messages), what it will probably refuse, and what
+/// is changed on the way.
 pub(super) fn warnings(input: &SendInput) -> Vec<Warning> {
     let mut warnings = Vec::new();
     for (name, keyword) in &input.data {
-        let path = format!("/data/{name}");
-        if name == "first" || name == "remark" {
-            let detail = format!("WeChat has not shown `{name}` since May 2023");
-            warnings.push(Warning { path: path.clone(), code: "not_displayed", detail });
+        let path = pointer("/data", name);
+        for (code, detail) in about(name, &keyword.value) {
+            warnings.push(Warning { path: path.clone(), code, detail });
         }
-        if keyword.value.trim().is_empty() {
-            let detail = "WeChat refuses empty values in most templates (47003)".to_owned();
-            warnings.push(Warning { path: path.clone(), code: "empty_value", detail });
-        }
-        if keyword.color.is_some() {
-            let detail = "WeChat has ignored colours since May 2023".to_owned();
-            warnings.push(Warning { path: format!("{path}/color"), code: "not_displayed", detail });
+        if let Some(color) = &keyword.color {
+            let (code, detail) = if is_color(color) {
+                ("not_displayed", "WeChat has ignored colours since May 2023")
+            } else {
+                ("invalid_color", "a colour is #RRGGBB; WeChat has ignored them since May 2023")
+            };
+            warnings.push(Warning { path: format!("{path}/color"), code, detail: detail.to_owned() });
         }
     }
     warnings
+}
+
+/// What there is to say of a keyword's value.
+fn about(name: &str, value: &str) -> Vec<(&'static str, String)> {
+    let mut said = Vec::new();
+    if name == "first" || name == "remark" {
+        said.push(("not_displayed", format!("WeChat has not shown `{name}` since May 2023")));
+    }
+    if value.trim().is_empty() {
+        said.push(("empty_value", "WeChat refuses empty values in most templates (47003)".to_owned()));
+    }
+    let is_dropped = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    if value.contains(is_dropped) {
+        said.push(("control_characters", "control characters are left out: WeChat refuses their JSON form".to_owned()));
+    }
+    if value.contains(is_emoji) {
+        said.push(("emoji", "WeChat has shown emoji as a box since May 2023".to_owned()));
+    }
+    let kept: String = value.chars().filter(|c| !is_dropped(*c)).collect();
+    let kind = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    match misfit(name, &kept) {
+        Some(Misfit::TooLong { chars, most }) => {
+            said.push(("too_long", format!("{chars} characters; a `{kind}` has at most {most} (47003)")));
+        }
+        Some(Misfit::Form(expected)) => said.push(("keyword_type", format!("a `{kind}` is {expected} (47003)"))),
+        None => {}
+    }
+    said
+}
+
+/// `#RRGGBB`.
+fn is_color(text: &str) -> bool {
+    text.strip_prefix('#').is_some_and(|digits| digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// The planes of pictures; signs that are as old as print are none.
+fn is_emoji(c: char) -> bool {
+    matches!(c, '\u{1f000}'..='\u{1faff}')
+}
+
+/// The JSON pointer of a member with a name of the caller's own.
+fn pointer(parent: &str, name: &str) -> String {
+    format!("{parent}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 fn has_control(text: &str) -> bool {
@@ -168,63 +227,4 @@ fn say(errors: &mut Vec<FieldError>, path: &str, code: &'static str, detail: Str
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::input::{Keyword, MiniProgram};
-    use super::*;
-
-    fn valid() -> SendInput {
-        SendInput {
-            template_id: "TPL".to_owned(),
-            data: vec![("thing1".to_owned(), Keyword { value: "茶".to_owned(), color: None })],
-            ..SendInput::default()
-        }
-    }
-
-    fn codes(input: &SendInput) -> Vec<(String, &'static str)> {
-        let mut errors = Vec::new();
-        content(input, &mut errors);
-        errors.into_iter().map(|error| (error.path, error.code)).collect()
-    }
-
-    #[test]
-    fn everything_wrong_is_told_at_once_with_its_path() {
-        assert_eq!(codes(&valid()), []);
-        let mut input = valid();
-        input.template_id = "with blank".to_owned();
-        input.data.push(("a/b".to_owned(), Keyword { value: "x".repeat(2_001), color: None }));
-        input.url = Some("javascript:alert(1)".to_owned());
-        input.miniprogram = Some(MiniProgram { appid: String::new(), pagepath: Some("a\nb".to_owned()) });
-        input.client_msg_id = Some("é".to_owned());
-        input.metadata = vec![("k".to_owned(), "v".repeat(3_000))];
-        let paths: Vec<_> = codes(&input).into_iter().map(|(path, _)| path).collect();
-        assert_eq!(
-            paths,
-            [
-                "/template_id",
-                "/data/a~1b",
-                "/data/a~1b",
-                "/url",
-                "/miniprogram/appid",
-                "/miniprogram/pagepath",
-                "/client_msg_id",
-                "/metadata"
-            ]
-        );
-    }
-
-    #[test]
-    fn times_default_and_exclude_the_impossible() {
-        let now = Timestamp::from_seconds(1_000);
-        let ttl = Duration::from_secs(60);
-        let plain = times(&valid(), ttl, now).unwrap();
-        assert_eq!(plain, Times { send_at: None, expires_at: Timestamp::from_seconds(1_060) });
-        let later = SendInput { send_at: Some(Timestamp::from_seconds(2_000)), ..valid() };
-        assert_eq!(times(&later, ttl, now).unwrap().expires_at, Timestamp::from_seconds(2_060));
-        let past = SendInput { send_at: Some(Timestamp::from_seconds(5)), ..valid() };
-        assert_eq!(times(&past, ttl, now).unwrap().send_at, None);
-        let expired = SendInput { expires_at: Some(Timestamp::from_seconds(1_500)), ..later };
-        assert!(matches!(times(&expired, ttl, now), Err(TimesError::WouldExpire(_))));
-        let far = SendInput { send_at: Some(now.plus(FURTHEST + ttl)), ..valid() };
-        assert!(matches!(times(&far, ttl, now), Err(TimesError::Invalid(_))));
-    }
-}
+mod tests;

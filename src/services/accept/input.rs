@@ -7,6 +7,7 @@ use crate::domain::ids::{BatchId, MessageId};
 use crate::domain::limit::OnLimit;
 use crate::domain::message::Message;
 use crate::domain::state::{Lane, OnUnknown};
+use crate::domain::suppression::Suppression;
 use crate::services::limits::{Refusal, Standing};
 use crate::store;
 
@@ -30,6 +31,10 @@ pub struct SendInput {
     pub on_limit: OnLimit,
     /// In the caller's order.
     pub metadata: Vec<(String, String)>,
+    /// A warning refuses it.
+    pub strict: bool,
+    /// What was noticed when it was read.
+    pub warnings: Vec<Warning>,
     /// `Idempotency-Key`; `client_msg_id` acts as one when it is missing.
     pub idempotency_key: Option<String>,
     /// SHA-256 of the request's meaning (canonical JSON), in hex.
@@ -83,6 +88,10 @@ pub struct Rehearsal {
     pub limits: Vec<Standing>,
     /// `ready`, `missing` or `failing`: how the account's token stands.
     pub token: String,
+    /// When it would go; `None`: at once.
+    pub send_at: Option<Timestamp>,
+    /// Why so late, when the caller did not ask for it.
+    pub wait_reason: Option<&'static str>,
 }
 
 /// Something that WeChat takes but the caller may not mean.
@@ -102,6 +111,12 @@ pub struct FieldError {
     pub detail: String,
 }
 
+impl From<Warning> for FieldError {
+    fn from(Warning { path, code, detail }: Warning) -> Self {
+        Self { path, code, detail }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {
     #[error("{detail}")]
@@ -118,8 +133,23 @@ pub enum AcceptError {
     IdempotencyMismatch { message_id: MessageId },
     #[error("the limit {} is met", .0.kind.as_str())]
     Limited(Refusal),
+    /// WeChat has refused this person before.
+    #[error("{}", told(.0))]
+    Suppressed(Box<Suppression>),
     #[error("the gateway is shutting down")]
     ShuttingDown,
     #[error(transparent)]
     Store(#[from] store::Error),
+}
+
+fn told(suppression: &Suppression) -> String {
+    let Suppression { account, reason, errmsg, since, .. } = suppression;
+    let said = match reason.errcode() {
+        Some(errcode) => format!("{errcode} {errmsg}"),
+        None => format!("{errmsg} (in a receipt)"),
+    };
+    format!(
+        "nothing was stored: on {since} WeChat said of this recipient: {said}; lifted when they subscribe or are reached, or by \
+         DELETE /v1/accounts/{account}/suppressions/{{openid}}"
+    )
 }

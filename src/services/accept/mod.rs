@@ -1,6 +1,7 @@
 //! Station 3: check a send, keep it, and wait for its outcome when the caller wants to.
 
 mod check;
+mod hold;
 mod input;
 mod turns;
 
@@ -21,7 +22,7 @@ use crate::domain::attempt::HistoryEntry;
 use crate::domain::caller::Caller;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::MessageId;
-use crate::domain::limit::OnLimit;
+use crate::domain::limit::{LimitKind, OnLimit};
 use crate::domain::message::{IdempotencyKey, Lease, Message, NewMessage};
 use crate::domain::secret::Openid;
 use crate::domain::state::{OnUnknown, State};
@@ -29,9 +30,11 @@ use crate::failpoint::{Point, reach};
 use crate::services::accounts::Accounts;
 use crate::services::breaker::{Admission, Permit};
 use crate::services::dispatch::{Audience, Dispatch};
-use crate::services::limits::{Answer, Ask, Limits};
+use crate::services::limits::{Answer, Ask, Limits, Pass, Taken};
 use crate::services::outcomes::{Outcomes, Progress, Waiter};
+use crate::services::quota::Quotas;
 use crate::services::slots::{Slot, Slots};
+use crate::services::suppressions::Suppressions;
 use crate::services::tokens::Tokens;
 use crate::store::{self, Accepted};
 use crate::wechat::send::{TemplateMessage, template_body};
@@ -46,7 +49,9 @@ pub struct Accept {
     pub users: Arc<dyn store::Users>,
     pub accounts: Accounts,
     pub tokens: Tokens,
+    pub suppressions: Suppressions,
     pub limits: Limits,
+    pub quotas: Quotas,
     pub turns: Turns,
     pub dispatch: Dispatch,
     pub outcomes: Outcomes,
@@ -67,6 +72,14 @@ struct Lent {
     admission: Admission,
 }
 
+/// One of a batch that has passed every check.
+pub(crate) struct Item {
+    pub(crate) message: NewMessage,
+    pub(crate) taken: Taken,
+    content: u64,
+    on_limit: OnLimit,
+}
+
 /// A send that has passed every check.
 struct Checked {
     message: NewMessage,
@@ -85,28 +98,80 @@ impl Accept {
 
     /// Everything but the keeping and the sending.
     pub async fn rehearse(&self, caller: &Caller, input: SendInput) -> Result<Rehearsal, AcceptError> {
-        let Checked { message, content, warnings } = self.check(caller, input).await?;
-        let limits = self.limits.look(ask(&message, Some(content)), message.created_at);
+        let on_limit = input.on_limit;
+        let Checked { mut message, content, mut warnings } = self.check(caller, input).await?;
+        if let Some(found) = self.suppressed(&message).await? {
+            return Err(AcceptError::Suppressed(Box::new(found)));
+        }
+        self.keep_quiet(&mut message)?;
+        if let Some(until) = self.quotas.parked_until(&message.account, self.clock.now()) {
+            let detail = format!("the account's quota of the day is used up: nothing is sent before {until}");
+            warnings.push(Warning { path: String::new(), code: "account_quota", detail });
+        }
+        let limits = self.limits.look(&ask(&message, Some(content), on_limit), message.created_at).await;
         let token = self.tokens.status(&message.account).map_or("missing", |status| status.state).to_owned();
-        Ok(Rehearsal { wechat_body: message.body, warnings, limits, token })
+        let (send_at, wait_reason) = (message.send_at, message.wait_reason);
+        Ok(Rehearsal { wechat_body: message.body, warnings, limits, token, send_at, wait_reason })
     }
 
-    /// One item of a batch: checked, and a place taken in each limit. → the message, and a hash of its content.
-    pub(crate) async fn check_item(&self, caller: &Caller, input: SendInput) -> Result<(NewMessage, u64), AcceptError> {
+    /// One item of a batch, checked.
+    pub(crate) async fn check_item(&self, caller: &Caller, input: SendInput) -> Result<Item, AcceptError> {
         let on_limit = input.on_limit;
         let Checked { mut message, content, .. } = self.check(caller, input).await?;
-        let answer = self.limits.ask(ask(&message, Some(content)), on_limit, message.created_at, message.expires_at);
-        match answer {
-            Answer::Go(_) => {}
-            Answer::Later { at, .. } => message.send_at = message.send_at.max(Some(at)),
-            Answer::Refused(refusal) => return Err(AcceptError::Limited(refusal)),
+        if let Some(found) = self.suppressed(&message).await?
+            && !self.is_repeat(&message).await?
+        {
+            self.suppressions.count(&message.account);
+            return Err(AcceptError::Suppressed(Box::new(found)));
         }
-        Ok((message, content))
+        self.keep_quiet(&mut message)?;
+        Ok(Item { message, content, on_limit, taken: Taken::default() })
     }
 
-    /// Undoes what [`Self::check_item`] took.
-    pub(crate) fn give_back(&self, message: &NewMessage, content: u64) {
-        self.limits.give_back(ask(message, Some(content)));
+    /// Takes a place in each limit for each item, one after the other. → those that may go, in their order, or why not.
+    pub(crate) async fn limit_items(&self, mut items: Vec<Item>) -> Vec<Result<Item, AcceptError>> {
+        let fits: Vec<_> = items.iter_mut().map(|item| self.fit_quota(&mut item.message, item.on_limit)).collect();
+        let fitting = items.iter().zip(&fits).filter(|(_, fit)| fit.is_ok());
+        let asks: Vec<Ask<'_>> =
+            fitting.map(|(item, _)| ask(&item.message, Some(item.content), item.on_limit)).collect();
+        let mut answers = self.limits.ask(&asks, self.clock.now()).await.into_iter();
+        let (mut limited, mut useless) = (Vec::with_capacity(items.len()), Vec::new());
+        for (mut item, fit) in items.into_iter().zip(fits) {
+            let passed = match fit.and_then(|()| answers.next().map_or(Ok(None), pass)) {
+                Ok(Some(Pass { at, taken, .. })) => {
+                    item.taken = taken;
+                    self.put_off(&mut item.message, at)
+                }
+                passed => passed.map(drop),
+            };
+            limited.push(match passed {
+                Ok(()) => Ok(item),
+                Err(error) => {
+                    useless.push(item.taken);
+                    Err(error)
+                }
+            });
+        }
+        self.give_back(useless).await;
+        limited
+    }
+
+    /// With the account's quota used up, a message goes tomorrow or is refused. One that is for tomorrow anyway is no matter.
+    fn fit_quota(&self, message: &mut NewMessage, on_limit: OnLimit) -> Result<(), AcceptError> {
+        let now = self.clock.now();
+        let Some(until) = self.quotas.parked_until(&message.account, now) else { return Ok(()) };
+        if message.send_at.is_some_and(|at| at >= until) {
+            return Ok(());
+        }
+        if on_limit == OnLimit::Defer && until < message.expires_at {
+            return self.put_off(message, Some(until));
+        }
+        Err(AcceptError::Limited(self.limits.refuse(LimitKind::Account, until.since(now))))
+    }
+
+    /// Undoes what [`Self::limit_items`] took.
+    pub(crate) async fn give_back(&self, taken: Vec<Taken>) {
+        self.limits.give_back(taken).await;
     }
 
     /// Keeps a message that is ready if the limits allow it. A repeat of a request that was accepted before gets its answer
@@ -131,17 +196,30 @@ impl Accept {
         {
             return Ok(kept);
         }
-        let answer = self.limits.ask(ask(&message, content), on_limit, message.created_at, message.expires_at);
-        let limits = match answer {
-            Answer::Go(limits) => limits,
-            Answer::Later { at, standings } => {
-                message.send_at = message.send_at.max(Some(at));
+        if let Some(found) = self.suppressed(&message).await? {
+            if let Some(kept) = self.known(&message, &warnings).await? {
+                return Ok(kept);
+            }
+            self.suppressions.count(&message.account);
+            return Err(AcceptError::Suppressed(Box::new(found)));
+        }
+        if let Err(error) = self.keep_quiet(&mut message).and_then(|()| self.fit_quota(&mut message, on_limit)) {
+            return self.known(&message, &warnings).await?.ok_or(error);
+        }
+        let answers = self.limits.ask(&[ask(&message, content, on_limit)], self.clock.now()).await;
+        let limits = match answers.into_iter().next() {
+            Some(Answer::Go(Pass { at, standings, taken })) => {
+                if let Err(error) = self.put_off(&mut message, at) {
+                    self.give_back(vec![taken]).await;
+                    return Err(error);
+                }
                 standings
             }
-            Answer::Refused(refusal) => {
+            Some(Answer::Refused(refusal)) => {
                 let known = self.known(&message, &warnings).await?;
                 return known.ok_or(AcceptError::Limited(refusal));
             }
+            None => Vec::new(),
         };
         let kept = self.keep(message, turn, wait, warnings).await?;
         Ok(Kept { limits, ..kept })
@@ -231,10 +309,8 @@ impl Accept {
             return None;
         }
         let slot = self.slots.for_caller()?;
-        match self.dispatch.admit(&message.account) {
-            Permit::Go(admission) => Some(Lent { lease: message.first_lease(self.first_lease), slot, admission }),
-            Permit::Wait { .. } => None,
-        }
+        let admission = self.dispatch.admit_caller(&message.account)?;
+        Some(Lent { lease: message.first_lease(self.first_lease), slot, admission })
     }
 
     /// A message that must be held when in doubt is lent only when somebody waits: a crash between accept and attempt
@@ -287,7 +363,11 @@ impl Accept {
         };
         match (openid, times) {
             (Some(touser), Some(times)) if errors.is_empty() => {
-                let warnings = check::warnings(&input);
+                let mut warnings = input.warnings.clone();
+                warnings.extend(check::warnings(&input));
+                if input.strict && !warnings.is_empty() {
+                    return Err(AcceptError::Invalid(warnings.into_iter().map(FieldError::from).collect()));
+                }
                 let content = content_hash(&input, &template_id);
                 let message = new_message(caller, &account, input, touser, template_id, times, now);
                 Ok(Checked { message, content, warnings })
@@ -313,7 +393,7 @@ impl Accept {
         if let Some(account) = found
             && caller.may_use_account(&account.name)
         {
-            return Ok(account.clone());
+            return Ok(account);
         }
         match &input.account {
             Some(name) => Err(AcceptError::UnknownAccount { detail: format!("there is no account {name:?}") }),
@@ -332,6 +412,9 @@ impl Accept {
         match (&input.touser, &input.user_id) {
             (Some(text), None) => Ok(check::openid(text, errors)),
             (None, Some(user_id)) => {
+                if !check::user_id(user_id, errors) {
+                    return Ok(None);
+                }
                 let user = self.users.by_user_id(&account.name, user_id).await?;
                 let unknown = || AcceptError::UnknownUser {
                     detail: format!("no user of account {} is bound to this user_id", account.name),
@@ -358,8 +441,22 @@ fn worth_waiting(wait: Wait, message: &NewMessage) -> Wait {
     }
 }
 
-fn ask(message: &NewMessage, content: Option<u64>) -> Ask<'_> {
-    Ask { client: &message.client, account: &message.account, openid: message.touser.as_str(), content }
+fn pass(answer: Answer) -> Result<Option<Pass>, AcceptError> {
+    match answer {
+        Answer::Go(pass) => Ok(Some(pass)),
+        Answer::Refused(refusal) => Err(AcceptError::Limited(refusal)),
+    }
+}
+
+fn ask(message: &NewMessage, content: Option<u64>, on_limit: OnLimit) -> Ask<'_> {
+    Ask {
+        client: &message.client,
+        account: &message.account,
+        openid: message.touser.as_str(),
+        content,
+        on_limit,
+        until: message.expires_at,
+    }
 }
 
 /// Of what the person would read; the same in every process.
@@ -409,6 +506,7 @@ fn new_message(
         on_unknown: input.on_unknown.unwrap_or(account.on_unknown),
         created_at: now,
         send_at: times.send_at,
+        wait_reason: None,
         expires_at: times.expires_at,
         metadata: metadata_text(&input.metadata),
         retry_of: None,
@@ -443,7 +541,7 @@ fn view_of(message: &NewMessage) -> Message {
         lane: message.lane,
         on_unknown: message.on_unknown,
         state,
-        state_reason: None,
+        state_reason: message.wait_reason.map(str::to_owned),
         msgid: None,
         created_at: at,
         updated_at: at,
@@ -454,7 +552,7 @@ fn view_of(message: &NewMessage) -> Message {
         retry_of: message.retry_of,
         batch_id: message.batch_id,
         attempts: Vec::new(),
-        history: vec![HistoryEntry { state, at, reason: None }],
+        history: vec![HistoryEntry { state, at, reason: message.wait_reason.map(str::to_owned) }],
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::config::auth::{JwtConfig, KeySource, read_jwks};
+use crate::domain::audit::Origin;
 use crate::domain::caller::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::jwt::{Keys, Refusal, Rules};
@@ -51,6 +52,7 @@ impl Jwt {
             scopes: grant.scopes,
             accounts: grant.accounts,
             templates: None,
+            origin: Origin::default(),
         })
     }
 

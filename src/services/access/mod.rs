@@ -24,6 +24,7 @@ use self::ring::Ring;
 pub use self::signed::Signer;
 use crate::config::auth::AuthConfig;
 use crate::config::limits::LimitsConfig;
+use crate::domain::audit::{Act, Action, Actor};
 use crate::domain::caller::{Caller, Key, Scope, Signing};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::KeyId;
@@ -159,7 +160,7 @@ impl Access {
     }
 
     /// Makes a key; the whole text `wxg_…` is known only now.
-    pub async fn create(&self, request: KeyRequest) -> Result<(Key, Secret), store::Error> {
+    pub async fn create(&self, request: KeyRequest, by: Actor) -> Result<(Key, Secret), store::Error> {
         let now = self.inner.clock.now();
         let id = KeyId::generate(now).to_string();
         let secret = hex::encode(rand::random::<[u8; SECRET_BYTES]>());
@@ -176,7 +177,15 @@ impl Access {
             signing: if request.signing { Signing::With(Secret::new(secret.clone())) } else { Signing::Not },
             last_used_at: None,
         };
-        self.inner.keys.add(key.clone()).await?;
+        let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+        let act = Act::new(now, by, Action::KeyCreated, &id)
+            .with("client", key.client.as_str())
+            .with("scopes", scopes)
+            .with("accounts", key.accounts.clone())
+            .with("templates", key.templates.clone())
+            .with("expires_at", key.expires_at.map(|at| at.to_string()))
+            .with("signing", request.signing);
+        self.inner.keys.add(key.clone(), act).await?;
         Ok((key, Secret::new(format!("{KEY_PREFIX}{id}_{secret}"))))
     }
 
@@ -185,8 +194,9 @@ impl Access {
     }
 
     /// `false` when there is no such key, or it was revoked before.
-    pub async fn revoke(&self, id: &str) -> Result<bool, store::Error> {
-        self.inner.keys.revoke(id, self.inner.clock.now()).await
+    pub async fn revoke(&self, id: &str, by: Actor) -> Result<bool, store::Error> {
+        let now = self.inner.clock.now();
+        self.inner.keys.revoke(id, now, Act::new(now, by, Action::KeyRevoked, id)).await
     }
 
     /// Could anybody call? With a key, configured or stored, that still works, or with a token.

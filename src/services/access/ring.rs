@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use arc_swap::ArcSwap;
 use subtle::ConstantTimeEq;
 
+use crate::domain::audit::Origin;
 use crate::domain::caller::{Caller, Key, Signing};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::KeyId;
@@ -146,6 +147,7 @@ impl Entry {
             scopes: self.key.scopes.clone(),
             accounts: self.key.accounts.clone(),
             templates: self.key.templates.clone(),
+            origin: Origin::default(),
         }
     }
 }

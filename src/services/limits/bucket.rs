@@ -12,6 +12,7 @@ use governor::state::keyed::{DashMapStateStore, ShrinkableKeyedStateStore};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::limit::Rate;
+use crate::store::limits::BucketStanding;
 
 /// One of many things that are limited: a hash of its parts.
 pub(in crate::services) type Key = u64;
@@ -24,16 +25,6 @@ pub(in crate::services) struct Bucket {
     tolerance: u64,
 }
 
-/// How a key stands after a question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::services) struct Standing {
-    /// How many more would be taken at once.
-    pub(in crate::services) remaining: u32,
-    /// Until the next one would be (zero while some remain), and until all would be again.
-    pub(in crate::services) wait: Duration,
-    pub(in crate::services) full_in: Duration,
-}
-
 impl Bucket {
     pub(in crate::services) fn new(rate: Rate) -> Self {
         let pace = nanos(rate.pace());
@@ -41,8 +32,8 @@ impl Bucket {
         Self { rate, cells: DashMapStateStore::default(), pace, tolerance }
     }
 
-    /// Takes one now; `Err` with the wait, and nothing taken, when it is too early.
-    pub(in crate::services) fn take(&self, key: Key, now: Timestamp) -> Result<Standing, Standing> {
+    /// Takes one now; `Err`, and nothing taken, when it is too early.
+    pub(in crate::services) fn take(&self, key: Key, now: Timestamp) -> Result<BucketStanding, BucketStanding> {
         let at = nanos_of(now);
         self.cells.measure_and_replace(&key, |full_at| {
             let full_at = full_at.map_or(at, u64::from).max(at);
@@ -50,7 +41,7 @@ impl Bucket {
                 return Err(self.standing(full_at, at));
             }
             let next = full_at.saturating_add(self.pace);
-            Ok((self.standing(next, at), Nanos::from(next)))
+            Ok((taken(Duration::ZERO, next, at), Nanos::from(next)))
         })
     }
 
@@ -62,22 +53,24 @@ impl Bucket {
         let Ok(()) = undone;
     }
 
-    /// Takes one at the earliest time from `now` on. → how long that is away.
-    pub(in crate::services) fn reserve(&self, key: Key, now: Timestamp) -> Duration {
+    /// Takes one at the earliest time from `now` on; `wait` tells how long that is away.
+    pub(in crate::services) fn reserve(&self, key: Key, now: Timestamp) -> BucketStanding {
         let at = nanos_of(now);
-        let taken: Result<Duration, std::convert::Infallible> = self.cells.measure_and_replace(&key, |full_at| {
-            let full_at = full_at.map_or(at, u64::from).max(at);
-            let wait = full_at.saturating_sub(self.tolerance).saturating_sub(at);
-            Ok((Duration::from_nanos(wait), Nanos::from(full_at.saturating_add(self.pace))))
-        });
-        let Ok(wait) = taken;
-        wait
+        let reserved: Result<BucketStanding, std::convert::Infallible> =
+            self.cells.measure_and_replace(&key, |full_at| {
+                let full_at = full_at.map_or(at, u64::from).max(at);
+                let wait = full_at.saturating_sub(self.tolerance).saturating_sub(at);
+                let next = full_at.saturating_add(self.pace);
+                Ok((taken(Duration::from_nanos(wait), next, at), Nanos::from(next)))
+            });
+        let Ok(standing) = reserved;
+        standing
     }
 
     /// As it stands; nothing is taken.
-    pub(in crate::services) fn look(&self, key: Key, now: Timestamp) -> Standing {
+    pub(in crate::services) fn look(&self, key: Key, now: Timestamp) -> BucketStanding {
         let at = nanos_of(now);
-        let seen: Result<(), Standing> = self
+        let seen: Result<(), BucketStanding> = self
             .cells
             .measure_and_replace(&key, |full_at| Err(self.standing(full_at.map_or(at, u64::from).max(at), at)));
         seen.map_or_else(|standing| standing, |()| self.standing(at, at))
@@ -97,15 +90,18 @@ impl Bucket {
         self.cells.len()
     }
 
-    fn standing(&self, full_at: u64, at: u64) -> Standing {
+    fn standing(&self, full_at: u64, at: u64) -> BucketStanding {
         let full_in = full_at.saturating_sub(at);
-        let free = (self.tolerance + self.pace).saturating_sub(full_in);
-        Standing {
-            remaining: u32::try_from(free / self.pace).unwrap_or(u32::MAX),
+        BucketStanding {
+            is_taken: false,
             wait: Duration::from_nanos(full_in.saturating_sub(self.tolerance)),
             full_in: Duration::from_nanos(full_in),
         }
     }
+}
+
+fn taken(wait: Duration, full_at: u64, at: u64) -> BucketStanding {
+    BucketStanding { is_taken: true, wait, full_in: Duration::from_nanos(full_at.saturating_sub(at)) }
 }
 
 fn nanos_of(at: Timestamp) -> u64 {
@@ -135,10 +131,10 @@ mod tests {
     #[test]
     fn the_burst_goes_at_once_and_then_the_pace() {
         let bucket = bucket();
-        let remaining = [0, 1, 2].map(|_| bucket.take(7, at(0)).unwrap().remaining);
+        let remaining = [0, 1, 2].map(|_| bucket.rate.remaining(bucket.take(7, at(0)).unwrap().full_in));
         assert_eq!(remaining, [2, 1, 0]);
         let refused = bucket.take(7, at(0)).unwrap_err();
-        assert_eq!((refused.remaining, refused.wait), (0, Duration::from_secs(2)));
+        assert_eq!((bucket.rate.remaining(refused.full_in), refused.wait), (0, Duration::from_secs(2)));
         assert!(bucket.take(7, at(1_999)).is_err());
         bucket.take(7, at(2_000)).unwrap();
         assert!(bucket.take(7, at(2_000)).is_err());
@@ -157,13 +153,13 @@ mod tests {
             assert_eq!(bucket.look(7, at(1_000)).wait, Duration::from_secs(1));
         }
         bucket.take(7, at(2_000)).unwrap();
-        assert_eq!(bucket.look(9, at(0)).remaining, 3);
+        assert_eq!(bucket.rate.remaining(bucket.look(9, at(0)).full_in), 3);
     }
 
     #[test]
     fn reservations_stand_in_line_and_nobody_passes_them() {
         let bucket = bucket();
-        let waits = [0, 1, 2, 3, 4].map(|_| bucket.reserve(7, at(0)).as_secs());
+        let waits = [0, 1, 2, 3, 4].map(|_| bucket.reserve(7, at(0)).wait.as_secs());
         assert_eq!(waits, [0, 0, 0, 2, 4]);
         assert_eq!(bucket.take(7, at(4_000)).unwrap_err().wait, Duration::from_secs(2));
         bucket.take(7, at(6_000)).unwrap();

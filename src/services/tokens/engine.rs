@@ -42,6 +42,13 @@ impl Engine {
         }
     }
 
+    /// Would the token be asked for in the same way?
+    pub(super) fn serves(&self, account: &Account) -> bool {
+        let ours = &*self.core.account;
+        (&ours.app_id, &ours.app_secret, ours.token_api, &ours.base_url)
+            == (&account.app_id, &account.app_secret, account.token_api, &account.base_url)
+    }
+
     pub(super) async fn current(&self) -> Outcome {
         if let Some(token) = self.core.good() {
             return Ok(token);

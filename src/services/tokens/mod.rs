@@ -18,6 +18,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
 use engine::Engine;
 
 use crate::config::wechat::TokenConfig;
@@ -91,16 +93,36 @@ impl TokenDoors {
 /// The engines of all accounts. Cheap to clone.
 #[derive(Clone)]
 pub struct Tokens {
-    engines: Arc<HashMap<Arc<str>, Engine>>,
+    inner: Arc<Inner>,
+}
+
+type Engines = HashMap<Arc<str>, Engine>;
+
+struct Inner {
+    engines: ArcSwap<Engines>,
+    config: TokenConfig,
+    doors: TokenDoors,
 }
 
 impl Tokens {
     pub fn new(accounts: &Accounts, config: &TokenConfig, doors: &TokenDoors) -> Self {
-        let engines = accounts
-            .iter()
-            .map(|account| (account.name.clone(), Engine::new(account.clone(), config, doors.clone())))
-            .collect();
-        Self { engines: Arc::new(engines) }
+        let inner = Inner { engines: ArcSwap::default(), config: config.clone(), doors: doors.clone() };
+        let this = Self { inner: Arc::new(inner) };
+        this.take_over(&accounts.table().values().cloned().collect::<Vec<_>>());
+        this
+    }
+
+    /// These are the accounts now. Whoever asks for the token in another way than before begins anew, with the token that is
+    /// kept; the others go on. One caller at a time.
+    pub fn take_over(&self, accounts: &[Arc<Account>]) {
+        let Inner { engines, config, doors } = &*self.inner;
+        let before = engines.load();
+        let engine_of = |account: &Arc<Account>| match before.get(&account.name) {
+            Some(engine) if engine.serves(account) => engine.clone(),
+            _ => Engine::new(account.clone(), config, doors.clone()),
+        };
+        let after: Engines = accounts.iter().map(|account| (account.name.clone(), engine_of(account))).collect();
+        engines.store(Arc::new(after));
     }
 
     /// A token to use now; waits for a refresh only when there is none that still lives.
@@ -114,27 +136,27 @@ impl Tokens {
     }
 
     pub fn status(&self, account: &str) -> Option<TokenStatus> {
-        self.engines.get(account).map(Engine::status)
+        self.inner.engines.load().get(account).map(Engine::status)
     }
 
     /// Is it worthwhile to begin a send? `false` only while no token lives and a failed refresh forbids to fetch one.
     pub fn can_send(&self, account: &str) -> bool {
-        self.engines.get(account).is_none_or(Engine::can_send)
+        self.inner.engines.load().get(account).is_none_or(Engine::can_send)
     }
 
     /// A send was refused with the very token that a renewal had just brought: an alarm, once for each token.
     pub fn report_refused_again(&self, account: &str, generation: i64) {
-        if let Some(engine) = self.engines.get(account) {
+        if let Some(engine) = self.inner.engines.load().get(account) {
             engine.report_refused_again(generation);
         }
     }
 
     /// Starts the refreshes that are due; returns how many. Called by the clock's tick.
     pub fn refresh_due(&self) -> usize {
-        self.engines.values().filter(|engine| engine.refresh_if_due()).count()
+        self.inner.engines.load().values().filter(|engine| engine.refresh_if_due()).count()
     }
 
-    fn engine(&self, account: &str) -> Result<&Engine, TokenError> {
-        self.engines.get(account).ok_or(TokenError::UnknownAccount)
+    fn engine(&self, account: &str) -> Result<Engine, TokenError> {
+        self.inner.engines.load().get(account).cloned().ok_or(TokenError::UnknownAccount)
     }
 }

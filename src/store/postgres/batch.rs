@@ -39,7 +39,7 @@ pub(super) enum Outcome {
 
 /// Runs all of them under this number, or none.
 pub(super) async fn commit(nodes: Option<&Nodes>, link: &Link, number: i64, jobs: &mut [Box<dyn Job>]) -> Outcome {
-    let unit = Unit::new(&link.client);
+    let unit = Unit::new(&link.client).with_suppressed(&link.suppressed);
     let sent = AtomicBool::new(false);
     let work = AssertUnwindSafe(transact(nodes, &unit, number, jobs, &sent)).catch_unwind();
     let done = tokio::time::timeout(LIMIT, work).await;

@@ -9,10 +9,11 @@ use super::forget::ForgetInbox;
 use super::lock_key::LockKey;
 use super::row::Fields;
 use super::sql::Sql;
-use super::{receipts, users};
+use super::{receipts, suppressions, users};
 use crate::domain::callback::{NewCallback, Recorded};
 use crate::domain::clock::Timestamp;
 use crate::failpoint::{Point, reach};
+use crate::store::rules::Told;
 use crate::store::{Error, Inbox};
 
 #[async_trait]
@@ -51,6 +52,10 @@ impl Command for Record {
         unit.called_back(callback);
         if let Some(seen) = &callback.user {
             users::see(unit, callback, seen).await?;
+            if seen.subscribed == Some(true) {
+                let (openid, now) = (seen.openid.as_str(), callback.received_at);
+                suppressions::heed(unit, &callback.account, openid, Some(Told::IsReached), now).await?;
+            }
             reach(Point::CallbackWritten);
         }
         let mut effects = Vec::with_capacity(callback.receipts.len());

@@ -19,6 +19,7 @@ use crate::domain::message::{IdempotencyKey, Lease, NewMessage};
 use crate::domain::state::{Lane, State};
 use crate::store::Error;
 use crate::store::figures::Deltas;
+use crate::store::suppressed::Suppressed;
 use crate::store::told::{Finished, Tidings, Told};
 
 /// One verb. It may be run twice, when the first transaction came to nothing, and must do the same then.
@@ -38,6 +39,7 @@ pub(super) trait Command: Send + Sync + 'static {
 /// The transaction a command runs in, and what it has to tell when it is committed.
 pub(super) struct Unit<'c> {
     client: &'c ClientWrapper,
+    suppressed: Option<&'c Suppressed>,
     notes: Mutex<Notes>,
 }
 
@@ -64,7 +66,17 @@ pub(super) struct Notes {
 
 impl<'c> Unit<'c> {
     pub(super) fn new(client: &'c ClientWrapper) -> Self {
-        Self { client, notes: Mutex::default() }
+        Self { client, suppressed: None, notes: Mutex::default() }
+    }
+
+    /// For commands that may learn whom not to write to, and whom again.
+    pub(super) fn with_suppressed(self, suppressed: &'c Suppressed) -> Self {
+        Self { suppressed: Some(suppressed), ..self }
+    }
+
+    /// Who is suppressed, as this process knows it.
+    pub(super) fn suppressed(&self) -> Option<&'c Suppressed> {
+        self.suppressed
     }
 
     pub(super) fn accepted(&self, message: &NewMessage, state: State) {

@@ -3,12 +3,13 @@
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
-use super::Postgres;
 use super::command::{Command, Unit};
 use super::fault::unavailable;
 use super::lock_key::LockKey;
 use super::row::Fields;
 use super::sql::Sql;
+use super::{Postgres, audit};
+use crate::domain::audit::Act;
 use crate::domain::caller::{Key, Scope};
 use crate::domain::clock::Timestamp;
 use crate::domain::seal::Sealer;
@@ -19,8 +20,8 @@ const SELECT: &str = "SELECT id, client, secret_sha256, scopes, accounts, templa
 
 #[async_trait]
 impl Keys for Postgres {
-    async fn add(&self, key: Key) -> Result<(), Error> {
-        self.writer.run(Add { key, sealer: self.sealer.clone() }).await
+    async fn add(&self, key: Key, act: Act) -> Result<(), Error> {
+        self.writer.run(Add { key, act, sealer: self.sealer.clone() }).await
     }
 
     async fn list(&self) -> Result<Vec<Key>, Error> {
@@ -33,8 +34,8 @@ impl Keys for Postgres {
         found.as_ref().map(|row| read(row, &self.sealer)).transpose()
     }
 
-    async fn revoke(&self, id: &str, now: Timestamp) -> Result<bool, Error> {
-        self.writer.run(Revoke { id: id.to_owned(), now }).await
+    async fn revoke(&self, id: &str, now: Timestamp, act: Act) -> Result<bool, Error> {
+        self.writer.run(Revoke { id: id.to_owned(), now, act }).await
     }
 
     async fn touch(&self, used: Vec<(String, Timestamp)>) -> Result<(), Error> {
@@ -51,6 +52,7 @@ impl Keys for Postgres {
 
 struct Add {
     key: Key,
+    act: Act,
     sealer: Sealer,
 }
 
@@ -59,7 +61,7 @@ impl Command for Add {
     type Answer = ();
 
     async fn run(&self, unit: &Unit<'_>) -> Result<(), Error> {
-        let Self { key, sealer } = self;
+        let Self { key, act, sealer } = self;
         let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
         let insert = "INSERT INTO keys
                 (id, client, secret_sha256, scopes, accounts, templates, created_at, expires_at, revoked_at,
@@ -82,6 +84,7 @@ impl Command for Add {
             ],
         )
         .await?;
+        audit::write(unit, act).await?;
         changed(unit).await
     }
 }
@@ -89,6 +92,7 @@ impl Command for Add {
 struct Revoke {
     id: String,
     now: Timestamp,
+    act: Act,
 }
 
 #[async_trait]
@@ -99,6 +103,7 @@ impl Command for Revoke {
         let update = "UPDATE keys SET revoked_at = $2, sealed_secret = NULL WHERE id = $1 AND revoked_at IS NULL";
         let revoked = unit.execute(update, &[&self.id, &self.now]).await? == 1;
         if revoked {
+            audit::write(unit, &self.act).await?;
             changed(unit).await?;
         }
         Ok(revoked)

@@ -15,14 +15,29 @@ use crate::domain::message::Lease;
 use crate::domain::secret::Openid;
 use crate::domain::state::{Lane, OnUnknown, State};
 use crate::failpoint::{Point, reach};
+use crate::store::turns::Turns;
 use crate::store::{Error, OpenAccount, bounds, history};
 
-/// Lends the due rows of one lane and account: a walk along one stretch of `messages_due`, past those that another node is
+/// The clients of a lane and account with anything that waits, in alphabetical order, and when the first of it is due: a look
+/// into `messages_due` for each client, however much waits.
+const FIRST_DUES: &str = "
+    WITH RECURSIVE clients AS (
+        (SELECT client, due_at FROM messages
+         WHERE lane = $1 AND account = $2 AND state IN ('scheduled', 'queued') ORDER BY client, due_at LIMIT 1)
+        UNION ALL
+        SELECT next.client, next.due_at FROM clients, LATERAL (
+            SELECT client, due_at FROM messages
+            WHERE lane = $1 AND account = $2 AND state IN ('scheduled', 'queued') AND client > clients.client
+            ORDER BY client, due_at LIMIT 1) AS next)
+    SELECT client, due_at FROM clients";
+
+/// Lends the due rows of one lane, account and client: a walk along one stretch of `messages_due`, past those that another node is
 /// lending at this moment. `state` is the one before.
 const LEND: &str = "
     WITH due AS (
         SELECT id, state, due_at FROM messages
-        WHERE lane = $1 AND account = $2 AND state IN ('scheduled', 'queued') AND due_at <= $3 AND expires_at > $3
+        WHERE lane = $1 AND account = $2 AND client = $8 AND state IN ('scheduled', 'queued') AND due_at <= $3
+            AND expires_at > $3
         ORDER BY due_at, id LIMIT $4 FOR UPDATE SKIP LOCKED)
     UPDATE messages AS m SET state = 'sending', state_reason = NULL, lease_generation = m.lease_generation + 1,
         lease_boot = $5, leased_at = $3, lease_until = $6, updated_at = $3, history = m.history || $7
@@ -39,6 +54,7 @@ pub(super) struct LendDue {
     pub(super) boot: String,
     pub(super) lane: Lane,
     pub(super) open: Vec<OpenAccount>,
+    pub(super) turns: Arc<Turns>,
     pub(super) limit: usize,
     pub(super) now: Timestamp,
     pub(super) until: Timestamp,
@@ -61,11 +77,37 @@ impl Command for LendDue {
 }
 
 impl LendDue {
-    /// Up to `wanted` messages of one account.
+    /// Up to `wanted` messages of one account, its clients by turns.
     async fn lend(
         &self,
         unit: &Unit<'_>,
         account: &Arc<str>,
+        wanted: usize,
+        leases: &mut Vec<Lease>,
+    ) -> Result<(), Error> {
+        let mut clients = Vec::new();
+        for row in unit.rows(FIRST_DUES, &[&self.lane, &&**account]).await? {
+            let fields = Fields::new(&row, "messages", "client");
+            if fields.get::<Timestamp>("due_at")? <= self.now {
+                clients.push(fields.get("client")?);
+            }
+        }
+        let mut round = self.turns.begin(self.lane, account, clients, wanted);
+        while let Some((client, share)) = round.next() {
+            let before = leases.len();
+            self.lend_from(unit, account, &client, share, leases).await?;
+            round.took(client, share, leases.len() - before);
+        }
+        self.turns.end(self.lane, account, round);
+        Ok(())
+    }
+
+    /// Up to `wanted` messages of one client.
+    async fn lend_from(
+        &self,
+        unit: &Unit<'_>,
+        account: &Arc<str>,
+        client: &str,
         mut wanted: usize,
         leases: &mut Vec<Lease>,
     ) -> Result<(), Error> {
@@ -73,8 +115,9 @@ impl LendDue {
         let length = i32::try_from(line.chars().count()).unwrap_or(i32::MAX);
         loop {
             let limit = bounds::limit(wanted);
-            let rows =
-                unit.rows(LEND, &[&self.lane, &&**account, &self.now, &limit, &self.boot, &self.until, &line]).await?;
+            let values: super::sql::Values<'_> =
+                &[&self.lane, &&**account, &self.now, &limit, &self.boot, &self.until, &line, &client];
+            let rows = unit.rows(LEND, values).await?;
             let mut broken_ones = 0;
             for row in in_order(rows)? {
                 match self.read(&row, account) {

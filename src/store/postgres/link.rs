@@ -10,6 +10,7 @@ use super::fault::{self, unavailable};
 use super::nodes::Nodes;
 use super::{batch, events, figures};
 use crate::store::Error;
+use crate::store::suppressed::Suppressed;
 
 /// How long an earlier transaction of this process may still be ending before the connection is given up again.
 const LOCKS: Duration = Duration::from_secs(2);
@@ -20,6 +21,7 @@ pub(super) struct Dialer {
     pub(super) endpoint: Endpoint,
     /// Who serves. Without it, commands that would change messages are refused.
     pub(super) nodes: Option<Arc<Nodes>>,
+    pub(super) suppressed: Arc<Suppressed>,
 }
 
 /// A write connection in good order, no transaction open.
@@ -27,6 +29,7 @@ pub(super) struct Link {
     pub(super) client: ClientWrapper,
     /// The number of the last transaction of this process that the database has. `None`: it does not know this process.
     pub(super) last: Option<i64>,
+    pub(super) suppressed: Arc<Suppressed>,
 }
 
 impl Dialer {
@@ -49,7 +52,7 @@ impl Dialer {
             }
         });
         let last = ready.await.unwrap_or_else(|_| Err(fault::silent()))?;
-        Ok(Link { client, last })
+        Ok(Link { client, last, suppressed: self.suppressed.clone() })
     }
 }
 

@@ -53,6 +53,11 @@ impl LockKey {
         Self::of(&["node", boot])
     }
 
+    /// The accounts made at run time.
+    pub(super) fn accounts() -> Self {
+        Self::of(&["accounts"])
+    }
+
     /// When keys were used last.
     pub(super) fn key_uses() -> Self {
         Self::of(&["key_uses"])

@@ -8,7 +8,8 @@ use super::lock_key::LockKey;
 use super::row::Fields;
 use super::sql::Sql;
 use super::standing::{self, Broken, Standing};
-use super::{Postgres, lists, row};
+use super::{Postgres, audit, lists, row};
+use crate::domain::audit::Act;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::message::{Message, MessageFilter};
@@ -34,11 +35,11 @@ impl Messages for Postgres {
     }
 
     async fn cancel(&self, id: MessageId, now: Timestamp) -> Result<Option<Changed>, Error> {
-        self.by_hand(id, now, Hand::Cancel).await
+        self.by_hand(id, now, Hand::Cancel, None).await
     }
 
-    async fn resolve(&self, id: MessageId, state: State, now: Timestamp) -> Result<Option<Changed>, Error> {
-        self.by_hand(id, now, Hand::Resolve(state)).await
+    async fn resolve(&self, id: MessageId, state: State, now: Timestamp, act: Act) -> Result<Option<Changed>, Error> {
+        self.by_hand(id, now, Hand::Resolve(state), Some(act)).await
     }
 
     async fn forget(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {
@@ -48,12 +49,18 @@ impl Messages for Postgres {
 
 impl Postgres {
     /// Whose message it is never changes, so it may be looked up before the lock is taken.
-    async fn by_hand(&self, id: MessageId, now: Timestamp, hand: Hand) -> Result<Option<Changed>, Error> {
+    async fn by_hand(
+        &self,
+        id: MessageId,
+        now: Timestamp,
+        hand: Hand,
+        act: Option<Act>,
+    ) -> Result<Option<Changed>, Error> {
         let select = "SELECT id, account, touser FROM messages WHERE id = $1";
         let Some(found) = self.readers.quick().await?.row(select, &[&id]).await? else { return Ok(None) };
         let fields = Fields::new(&found, "messages", "id");
         let user = LockKey::user(fields.get("account")?, fields.get("touser")?);
-        self.writer.run(ByHand { id, user, now, hand }).await
+        self.writer.run(ByHand { id, user, now, hand, act }).await
     }
 }
 
@@ -84,6 +91,7 @@ struct ByHand {
     user: LockKey,
     now: Timestamp,
     hand: Hand,
+    act: Option<Act>,
 }
 
 #[async_trait]
@@ -97,13 +105,17 @@ impl Command for ByHand {
     async fn run(&self, unit: &Unit<'_>) -> Result<Option<Changed>, Error> {
         let select = format!("SELECT {} FROM messages WHERE id = $1 FOR UPDATE", standing::COLUMNS);
         let Some(row) = unit.row(&select, &[&self.id]).await? else { return Ok(None) };
-        match Standing::read(&row) {
-            Ok(message) => self.change(unit, message).await.map(Some),
+        let changed = match Standing::read(&row) {
+            Ok(message) => self.change(unit, message).await,
             Err(error) if matches!(self.hand, Hand::Resolve(State::Failed)) => {
-                self.end(unit, &Broken::new(&row, error)?).await.map(Some)
+                self.end(unit, &Broken::new(&row, error)?).await
             }
             Err(error) => Err(error),
+        }?;
+        if let (true, Some(act)) = (changed.applied, &self.act) {
+            audit::write(unit, act).await?;
         }
+        Ok(Some(changed))
     }
 }
 

@@ -5,6 +5,8 @@
 //!
 //! The tables are those of SQLite (its `mod.rs` draws them), and `nodes`: the processes that serve this database.
 
+mod accounts;
+mod audit;
 mod batch;
 mod batches;
 mod callbacks;
@@ -26,18 +28,21 @@ mod nodes;
 mod open;
 mod outbox;
 mod own;
+mod parks;
 mod presence;
 mod queue;
 mod readers;
 mod realign;
 mod receipts;
 mod rescue;
+mod reseal;
 mod restore;
 mod row;
 mod schema;
 mod settle;
 mod sql;
 mod standing;
+mod suppressions;
 mod tokens;
 mod users;
 mod work;
@@ -47,7 +52,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use open::{inspect, migrate, open, open_for_tools};
+pub use open::{inspect, migrate, open, open_for_tools, peek_accounts};
 
 use self::nodes::Nodes;
 use self::own::Own;
@@ -55,6 +60,8 @@ use self::presence::Presence;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::figures::Figures;
+use super::suppressed::Suppressed;
+use super::turns::Turns;
 use super::{Closing, Stores};
 use crate::domain::seal::Sealer;
 
@@ -63,6 +70,9 @@ struct Postgres {
     writer: Writer,
     readers: Readers,
     figures: Arc<Figures>,
+    suppressed: Arc<Suppressed>,
+    /// Of the clients.
+    turns: Arc<Turns>,
     /// Who we are in `lease_boot`.
     boot: String,
     /// Messages lent to the tasks that accepted them, and not settled yet.
@@ -86,11 +96,16 @@ impl Postgres {
             batches: all.clone(),
             queue: all.clone(),
             restore: all.clone(),
+            reseal: all.clone(),
             inbox: all.clone(),
             messages: all.clone(),
+            accounts: all.clone(),
+            audit: all.clone(),
             keys: all.clone(),
             tokens: all.clone(),
+            parks: all.clone(),
             users: all.clone(),
+            suppressions: all.clone(),
             counts: all.clone(),
             events: all.clone(),
             closing: all,

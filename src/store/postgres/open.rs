@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::command::Unit;
 use super::connect::Endpoint;
 use super::link::Dialer;
 use super::nodes::Nodes;
@@ -9,13 +10,15 @@ use super::own::Own;
 use super::presence::Presence;
 use super::readers::Readers;
 use super::writer::Writer;
-use super::{Postgres, events, figures, schema};
+use super::{Postgres, accounts, events, figures, schema, suppressions};
 use crate::config::store::PostgresConfig;
+use crate::domain::account::StoredAccount;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
 use crate::failpoint::{Point, reach};
 use crate::store::figures::Figures;
+use crate::store::suppressed::Suppressed;
 use crate::store::{Error, Stores};
 
 /// Opens the database as one of the nodes that serve it, and brings it to this program's schema version.
@@ -26,13 +29,17 @@ pub async fn open(config: &PostgresConfig, boot: BootId, sealer: Sealer) -> Resu
     let nodes = Arc::new(Nodes::new(boot.to_string(), format!("{} {}", host(), config.node)));
     let presence = Presence::start(endpoint.clone(), nodes.clone()).await?;
     endpoint.connect("wxgate start").await?.batch_execute(events::REBASE).await?;
-    let dialer = Dialer { endpoint, nodes: Some(nodes.clone()) };
+    let suppressed = Arc::new(Suppressed::default());
+    let dialer = Dialer { endpoint, nodes: Some(nodes.clone()), suppressed: suppressed.clone() };
     let (writer, readers, figures) = start(config, dialer).await?;
+    suppressions::catch_up(&readers.quick().await?, &suppressed).await?;
     let boot = boot.to_string();
     Ok(Postgres {
         writer,
         readers,
         figures,
+        suppressed,
+        turns: Arc::default(),
         boot,
         own: Own::default(),
         nodes: Some(nodes),
@@ -47,10 +54,23 @@ pub async fn open(config: &PostgresConfig, boot: BootId, sealer: Sealer) -> Resu
 pub async fn open_for_tools(config: &PostgresConfig, sealer: Sealer) -> Result<Stores, Error> {
     let endpoint = Endpoint::new(config)?;
     bring_up(&endpoint).await?;
-    let (writer, readers, figures) = start(config, Dialer { endpoint, nodes: None }).await?;
+    let suppressed = Arc::new(Suppressed::default());
+    let dialer = Dialer { endpoint, nodes: None, suppressed: suppressed.clone() };
+    let (writer, readers, figures) = start(config, dialer).await?;
     let boot = BootId::generate(Timestamp::default()).to_string();
-    Ok(Postgres { writer, readers, figures, boot, own: Own::default(), nodes: None, presence: None, sealer }
-        .into_stores())
+    Ok(Postgres {
+        writer,
+        readers,
+        figures,
+        suppressed,
+        turns: Arc::default(),
+        boot,
+        own: Own::default(),
+        nodes: None,
+        presence: None,
+        sealer,
+    }
+    .into_stores())
 }
 
 /// Runs missing migrations → the schema versions before and after. Nodes may be serving meanwhile.
@@ -72,6 +92,15 @@ pub async fn inspect(config: &PostgresConfig) -> Result<String, Error> {
         _ => format!("its tables will be brought from schema {version} to {} at the next start", schema::LATEST),
     };
     Ok(format!("PostgreSQL {server} answers; {tables}"))
+}
+
+/// The accounts of the database, without changing anything; `None` when it is too old to have any.
+pub async fn peek_accounts(config: &PostgresConfig, sealer: Sealer) -> Result<Option<Vec<StoredAccount>>, Error> {
+    let client = Endpoint::new(config)?.connect("wxgate tool").await?;
+    if schema::version(&client).await? < schema::ACCOUNTS {
+        return Ok(None);
+    }
+    accounts::list(&Unit::new(&client), &sealer).await.map(Some)
 }
 
 async fn bring_up(endpoint: &Endpoint) -> Result<usize, Error> {

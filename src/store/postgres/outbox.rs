@@ -97,15 +97,15 @@ pub(super) async fn find(sql: &impl Sql, key: &IdempotencyKey) -> Result<Option<
 impl Accept {
     async fn insert(&self, unit: &Unit<'_>, entry: State, state: State) -> Result<(), Error> {
         let (message, now) = (&self.message, self.message.created_at);
-        let mut lines = history::line(entry, now, None)?;
+        let mut lines = history::line(entry, now, message.wait_reason)?;
         if state == State::Sending {
             lines += &history::line(state, now, None)?;
         }
         let insert =
             "INSERT INTO messages (id, account, client, touser, template_id, body, client_msg_id, lane, on_unknown,
-                state, created_at, updated_at, send_at, expires_at, due_at, lease_boot, lease_generation, leased_at,
+                state, state_reason, created_at, updated_at, send_at, expires_at, due_at, lease_boot, lease_generation, leased_at,
                 lease_until, tries, metadata, retry_of, batch_id, trace, attempts, history)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13, $14, $15, $16, $17, $18, 0, $19, $20,
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $24, $11, $11, $12, $13, $14, $15, $16, $17, $18, 0, $19, $20,
                 $21, $22, '', $23)";
         unit.execute(
             insert,
@@ -133,6 +133,7 @@ impl Accept {
                 &message.batch_id,
                 &message.trace,
                 &lines,
+                &message.wait_reason,
             ],
         )
         .await?;

@@ -27,7 +27,8 @@ impl Queue for Postgres {
         now: Timestamp,
         hold: Duration,
     ) -> Result<Vec<Lease>, Error> {
-        let terms = LendDue { boot: self.boot.clone(), lane, open: open.to_vec(), limit, now, until: now.plus(hold) };
+        let (boot, turns) = (self.boot.clone(), self.turns.clone());
+        let terms = LendDue { boot, lane, open: open.to_vec(), turns, limit, now, until: now.plus(hold) };
         self.writer.run(terms).await
     }
 
@@ -75,13 +76,22 @@ impl Queue for Postgres {
     }
 }
 
-/// The earliest due date of these lanes and accounts: one look into `messages_due` each.
+/// The earliest due date of these lanes and accounts: a look into `messages_due` for each of their clients.
 pub(super) async fn earliest_due(sql: &impl Sql, stretches: &[(Lane, String)]) -> Result<Option<Timestamp>, Error> {
     let lanes: Vec<_> = stretches.iter().map(|(lane, _)| lane.as_str()).collect();
     let accounts: Vec<_> = stretches.iter().map(|(_, account)| account.as_str()).collect();
-    let select = "SELECT min(due.due_at) AS due_at FROM unnest($1::text[], $2::text[]) AS t (lane, account),
-            LATERAL (SELECT due_at FROM messages WHERE lane = t.lane AND account = t.account
-                AND state IN ('scheduled', 'queued') ORDER BY due_at LIMIT 1) AS due";
+    let select = "SELECT min(due.due_at) AS due_at FROM unnest($1::text[], $2::text[]) AS t (lane, account), LATERAL (
+        WITH RECURSIVE clients AS (
+            (SELECT client, due_at FROM messages
+             WHERE lane = t.lane AND account = t.account AND state IN ('scheduled', 'queued')
+             ORDER BY client, due_at LIMIT 1)
+            UNION ALL
+            SELECT next.client, next.due_at FROM clients, LATERAL (
+                SELECT client, due_at FROM messages
+                WHERE lane = t.lane AND account = t.account AND state IN ('scheduled', 'queued')
+                    AND client > clients.client
+                ORDER BY client, due_at LIMIT 1) AS next)
+        SELECT due_at FROM clients) AS due";
     let row = sql.row(select, &[&lanes, &accounts]).await?;
     row.map_or(Ok(None), |row| Fields::new(&row, "messages", "due_at").get("due_at"))
 }

@@ -13,6 +13,7 @@ use super::command::Unit;
 use super::row::Fields;
 use super::sql::Sql;
 use super::standing::{self, Standing};
+use super::suppressions;
 use crate::domain::callback::{NewCallback, ReceiptEffect};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
@@ -21,7 +22,7 @@ use crate::domain::receipt::Receipt;
 use crate::domain::state::State;
 use crate::failpoint::{Point, reach};
 use crate::store::Error;
-use crate::store::rules::{DENIED, IN_DOUBT, RECEIPT_DUE, Verdict, is_open, receipt_reason};
+use crate::store::rules::{DENIED, IN_DOUBT, RECEIPT_DUE, Told, Verdict, is_open, receipt_reason};
 
 /// An unmatched final receipt.
 pub(super) struct Kept {
@@ -80,7 +81,9 @@ pub(super) async fn deliver(
 ) -> Result<(), Error> {
     let update = "UPDATE messages SET msgid = $2 WHERE id = $1 AND msgid IS DISTINCT FROM $2";
     unit.execute(update, &[&message.id, &msgid]).await?;
-    message.change(unit, verdict.state, verdict.reason.as_deref(), now).await
+    message.change(unit, verdict.state, verdict.reason.as_deref(), now).await?;
+    let told = Told::of(verdict.state, verdict.reason.as_deref(), &[]);
+    suppressions::heed(unit, &message.account, &message.touser, told, now).await
 }
 
 /// A receipt that came now.

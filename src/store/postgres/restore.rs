@@ -6,7 +6,8 @@ use super::Postgres;
 use super::command::{Command, Unit};
 use super::row::Fields;
 use super::sql::Sql;
-use super::{nodes, standing};
+use super::{audit, nodes, standing};
+use crate::domain::audit::Act;
 use crate::domain::clock::Timestamp;
 use crate::domain::state::{Lane, State};
 use crate::store::rules::RESTORED;
@@ -19,7 +20,9 @@ const NEWEST: &str = "SELECT max(at)::bigint AS at FROM (
     UNION ALL SELECT max(received_at) FROM receipts
     UNION ALL SELECT max(last_seen_at) FROM users
     UNION ALL SELECT max(greatest(created_at, revoked_at)) FROM keys
-    UNION ALL SELECT max(fetched_at) FROM tokens) AS dates";
+    UNION ALL SELECT max(fetched_at) FROM tokens
+    UNION ALL SELECT max(updated_at) FROM accounts
+    UNION ALL SELECT max(at) FROM audit) AS dates";
 
 /// `$1`: now.
 const AT_STAKE: &str = "(state = 'sending' OR (state IN ('scheduled', 'queued') AND due_at <= $1))";
@@ -56,8 +59,8 @@ impl Restore for Postgres {
         lines.collect()
     }
 
-    async fn doubt(&self, now: Timestamp, limit: usize) -> Result<usize, Error> {
-        self.writer.run(Doubt { now, limit }).await
+    async fn doubt(&self, now: Timestamp, limit: usize, act: Option<Act>) -> Result<usize, Error> {
+        self.writer.run(Doubt { now, limit, act }).await
     }
 }
 
@@ -65,6 +68,7 @@ impl Restore for Postgres {
 struct Doubt {
     now: Timestamp,
     limit: usize,
+    act: Option<Act>,
 }
 
 #[async_trait]
@@ -72,6 +76,9 @@ impl Command for Doubt {
     type Answer = usize;
 
     async fn run(&self, unit: &Unit<'_>) -> Result<usize, Error> {
+        if let Some(act) = &self.act {
+            audit::write(unit, act).await?;
+        }
         let select = format!("SELECT {} FROM messages WHERE {AT_STAKE} LIMIT $2 FOR UPDATE", standing::COLUMNS);
         let rows = unit.rows(&select, &[&self.now, &bounds::limit(self.limit)]).await?;
         let (found, broken) = standing::sort_out(&rows)?;

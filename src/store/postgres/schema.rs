@@ -14,7 +14,12 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/postgres/0003_signing_keys.sql"),
     include_str!("../../../migrations/postgres/0004_rivals.sql"),
     include_str!("../../../migrations/postgres/0005_by_time.sql"),
-    include_str!("../../../migrations/postgres/0006_events.sql"),
+    include_str!("../../../migrations/postgres/0006_suppressions.sql"),
+    include_str!("../../../migrations/postgres/0007_client_turns.sql"),
+    include_str!("../../../migrations/postgres/0008_parks.sql"),
+    include_str!("../../../migrations/postgres/0009_accounts.sql"),
+    include_str!("../../../migrations/postgres/0010_audit.sql"),
+    include_str!("../../../migrations/postgres/0011_events.sql"),
 ];
 
 /// The oldest server that knows all that we say, as `server_version_num`.
@@ -22,6 +27,9 @@ const OLDEST: i32 = 130_000;
 
 /// The version that this program writes.
 pub(super) const LATEST: usize = STEPS.len();
+
+/// The first version that has accounts.
+pub(super) const ACCOUNTS: usize = 6;
 
 /// The version of the database; refused when a newer program has written it.
 pub(super) async fn version(client: &Client) -> Result<usize, Error> {

@@ -9,14 +9,15 @@ use super::lock_key::LockKey;
 use super::receipts::{self, Kept};
 use super::row::{self, Fields};
 use super::sql::Sql;
+use super::suppressions;
 use crate::domain::attempt::HistoryEntry;
 use crate::domain::clock::Timestamp;
 use crate::domain::message::Lease;
 use crate::domain::settlement::{Next, Settlement};
 use crate::domain::state::State;
 use crate::failpoint::{Point, reach};
-use crate::store::rules::{CRASH, QUARANTINED, doubt_after, reason};
-use crate::store::told::{self, Told};
+use crate::store::rules::{CRASH, QUARANTINED, Told, doubt_after, reason};
+use crate::store::told;
 use crate::store::{Error, Settled, history};
 
 pub(super) struct Settle {
@@ -50,6 +51,8 @@ impl Command for Settle {
         let steps = self.steps(kept.as_ref());
         let (settled, told) = self.write(unit, kept.as_ref(), doubt, &steps).await?;
         unit.moved(&told, &lease.account, lease.lane, held.state, &steps)?;
+        let told = Told::of(settled.state, settled.reason.as_deref(), &self.settlement.attempts);
+        suppressions::heed(unit, &lease.account, lease.touser.as_str(), told, self.now).await?;
         if let Some(kept) = kept {
             receipts::use_up(unit, &lease.account, &kept, lease.message_id).await?;
         }
@@ -115,11 +118,12 @@ impl Settle {
         kept: Option<&Kept>,
         doubt: Option<Timestamp>,
         steps: &[HistoryEntry],
-    ) -> Result<(Settled, Told), Error> {
+    ) -> Result<(Settled, told::Told), Error> {
         let next = &self.settlement.next;
         let (msgid, due_at, tries) = match next {
             Next::Sent { msgid } => (msgid.as_deref(), None, None),
             Next::Queued { due_at, tries, .. } => (None, Some(*due_at), Some(i64::from(*tries))),
+            Next::Scheduled { due_at, .. } => (None, Some(*due_at), None),
             _ => (None, None, None),
         };
         let HistoryEntry { state, at, reason } =

@@ -2,12 +2,13 @@
 
 use async_trait::async_trait;
 
-use super::Postgres;
 use super::command::{Command, Unit};
 use super::fault::unavailable;
 use super::lock_key::LockKey;
 use super::row::Fields;
 use super::sql::{Sql, Values};
+use super::{Postgres, audit};
+use crate::domain::audit::Act;
 use crate::domain::callback::{NewCallback, UserSeen};
 use crate::domain::clock::Timestamp;
 use crate::domain::secret::Openid;
@@ -29,7 +30,14 @@ impl Users for Postgres {
         find(&self.readers.quick().await?, BY_USER_ID, &[&account, &user_id]).await
     }
 
-    async fn bind(&self, account: &str, openid: &Openid, user_id: Option<&str>, now: Timestamp) -> Result<User, Error> {
+    async fn bind(
+        &self,
+        account: &str,
+        openid: &Openid,
+        user_id: Option<&str>,
+        now: Timestamp,
+        act: Act,
+    ) -> Result<User, Error> {
         // Whose row will be touched besides: who has the user id now. Should that change meanwhile, the row is touched
         // without its key, which costs an orderly wait and nothing else.
         let holder = match user_id {
@@ -37,7 +45,7 @@ impl Users for Postgres {
             None => None,
         };
         let (account, openid, user_id) = (account.to_owned(), openid.clone(), user_id.map(str::to_owned));
-        self.writer.run(Bind { account, openid, user_id, holder, now }).await
+        self.writer.run(Bind { account, openid, user_id, holder, now, act }).await
     }
 }
 
@@ -67,6 +75,7 @@ struct Bind {
     /// Who loses the user id.
     holder: Option<Openid>,
     now: Timestamp,
+    act: Act,
 }
 
 #[async_trait]
@@ -80,7 +89,8 @@ impl Command for Bind {
     }
 
     async fn run(&self, unit: &Unit<'_>) -> Result<User, Error> {
-        let Self { account, openid, user_id, now, .. } = self;
+        let Self { account, openid, user_id, now, act, .. } = self;
+        audit::write(unit, act).await?;
         let free = "UPDATE users SET user_id = NULL WHERE account = $1 AND user_id = $3 AND openid <> $2";
         unit.execute(free, &[account, openid, user_id]).await?;
         let bind = "INSERT INTO users (account, openid, user_id, first_seen_at, last_seen_at)

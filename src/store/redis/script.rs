@@ -1,4 +1,4 @@
-//! A script over one key.
+//! A script over one key or several.
 
 use redis::{Cmd, ToRedisArgs};
 
@@ -10,6 +10,13 @@ impl Script {
     pub(super) fn of(&self, key: impl ToRedisArgs) -> Cmd {
         let mut call = redis::cmd("EVAL");
         call.arg(self.0).arg(1).arg(key);
+        call
+    }
+
+    /// The same over several keys.
+    pub(super) fn of_all(&self, keys: &[String]) -> Cmd {
+        let mut call = redis::cmd("EVAL");
+        call.arg(self.0).arg(keys.len()).arg(keys);
         call
     }
 }

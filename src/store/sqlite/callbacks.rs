@@ -4,10 +4,11 @@ use async_trait::async_trait;
 use rusqlite::params;
 
 use super::writer::Unit;
-use super::{Sqlite, forget, receipts, users};
+use super::{Sqlite, forget, receipts, suppressions, users};
 use crate::domain::callback::{NewCallback, Recorded};
 use crate::domain::clock::Timestamp;
 use crate::failpoint::{Point, reach};
+use crate::store::rules::Told;
 use crate::store::{Error, Inbox};
 
 #[async_trait]
@@ -28,6 +29,15 @@ fn record(unit: &mut Unit<'_>, callback: &NewCallback) -> Result<Recorded, Error
     unit.called_back(callback);
     if let Some(seen) = &callback.user {
         users::see(unit, callback, seen)?;
+        if seen.subscribed == Some(true) {
+            suppressions::heed(
+                unit,
+                &callback.account,
+                seen.openid.as_str(),
+                Some(Told::IsReached),
+                callback.received_at,
+            )?;
+        }
         reach(Point::CallbackWritten);
     }
     let effects: Result<Vec<_>, Error> =

@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 
-use super::Sqlite;
 use super::fault::unavailable;
 use super::row::Fields;
 use super::writer::Unit;
+use super::{Sqlite, audit};
+use crate::domain::audit::Act;
 use crate::domain::caller::{Key, Scope};
 use crate::domain::clock::Timestamp;
 use crate::domain::seal::Sealer;
@@ -17,9 +18,9 @@ const SELECT: &str = "SELECT id, client, secret_sha256, scopes, accounts, templa
 
 #[async_trait]
 impl Keys for Sqlite {
-    async fn add(&self, key: Key) -> Result<(), Error> {
+    async fn add(&self, key: Key, act: Act) -> Result<(), Error> {
         let sealer = self.sealer.clone();
-        self.writer.run(move |unit| add(unit, &sealer, &key)).await
+        self.writer.run(move |unit| add(unit, &sealer, &key, &act)).await
     }
 
     async fn list(&self) -> Result<Vec<Key>, Error> {
@@ -32,9 +33,9 @@ impl Keys for Sqlite {
         self.readers.read(move |conn| look_up(conn, &sealer, &id)).await
     }
 
-    async fn revoke(&self, id: &str, now: Timestamp) -> Result<bool, Error> {
+    async fn revoke(&self, id: &str, now: Timestamp, act: Act) -> Result<bool, Error> {
         let id = id.to_owned();
-        self.writer.run(move |unit| revoke(unit, &id, now)).await
+        self.writer.run(move |unit| revoke(unit, &id, now, &act)).await
     }
 
     async fn touch(&self, used: Vec<(String, Timestamp)>) -> Result<(), Error> {
@@ -46,7 +47,7 @@ impl Keys for Sqlite {
     }
 }
 
-fn add(unit: &Unit<'_>, sealer: &Sealer, key: &Key) -> Result<(), Error> {
+fn add(unit: &Unit<'_>, sealer: &Sealer, key: &Key, act: &Act) -> Result<(), Error> {
     let sealed = keys::seal(sealer, key)?;
     let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
     unit.tx
@@ -68,15 +69,17 @@ fn add(unit: &Unit<'_>, sealer: &Sealer, key: &Key) -> Result<(), Error> {
             sealed,
             key.last_used_at,
         ])?;
+    audit::write(unit, act)?;
     changed(unit)
 }
 
-fn revoke(unit: &Unit<'_>, id: &str, now: Timestamp) -> Result<bool, Error> {
+fn revoke(unit: &Unit<'_>, id: &str, now: Timestamp, act: &Act) -> Result<bool, Error> {
     let revoked = unit
         .tx
         .prepare_cached("UPDATE keys SET revoked_at = ?2, sealed_secret = NULL WHERE id = ?1 AND revoked_at IS NULL")?
         .execute(params![id, now])?;
     if revoked == 1 {
+        audit::write(unit, act)?;
         changed(unit)?;
     }
     Ok(revoked == 1)

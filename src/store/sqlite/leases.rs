@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::row::Fields;
 use super::standing::Broken;
@@ -13,14 +13,21 @@ use crate::domain::message::Lease;
 use crate::domain::secret::Openid;
 use crate::domain::state::{Lane, OnUnknown, State};
 use crate::failpoint::{Point, reach};
+use crate::store::turns::Turns;
 use crate::store::{Error, OpenAccount, bounds, history};
 
-/// The due rows of one lane and account: a walk along one stretch of `messages_due`.
+/// The due rows of one lane, account and client: a walk along one stretch of `messages_due`.
 const DUE: &str = "SELECT rowid, id, account, lane, touser, body, on_unknown, state, created_at, expires_at,
         lease_generation, tries, doubtful_since, busy_since, trace
      FROM messages INDEXED BY messages_due
-     WHERE lane = ?1 AND account = ?2 AND state IN ('scheduled', 'queued') AND due_at <= ?3 AND expires_at > ?3
+     WHERE lane = ?1 AND account = ?2 AND client = ?5 AND state IN ('scheduled', 'queued') AND due_at <= ?3
+        AND expires_at > ?3
      ORDER BY due_at, rowid LIMIT ?4";
+
+/// The client after `?3` with anything that waits, and when the first of it is due: one look into `messages_due`.
+const NEXT_CLIENT: &str = "SELECT client, due_at FROM messages INDEXED BY messages_due
+     WHERE lane = ?1 AND account = ?2 AND state IN ('scheduled', 'queued') AND client > ?3
+     ORDER BY client, due_at LIMIT 1";
 
 /// What one due row is good for.
 enum Due {
@@ -33,6 +40,7 @@ pub(super) struct Terms {
     pub(super) boot: String,
     pub(super) lane: Lane,
     pub(super) open: Vec<OpenAccount>,
+    pub(super) turns: Arc<Turns>,
     pub(super) limit: usize,
     pub(super) now: Timestamp,
     pub(super) until: Timestamp,
@@ -49,17 +57,38 @@ pub(super) fn lease(unit: &mut Unit<'_>, terms: &Terms) -> Result<Vec<Lease>, Er
     Ok(leases)
 }
 
-/// Up to `wanted` messages of one account.
+/// Up to `wanted` messages of one account, its clients by turns.
 fn lease_of(
     unit: &mut Unit<'_>,
     terms: &Terms,
     account: &Arc<str>,
+    wanted: usize,
+    leases: &mut Vec<Lease>,
+) -> Result<(), Error> {
+    let waiting = first_dues(unit.tx, terms.lane, account)?;
+    let clients = waiting.into_iter().filter(|(_, due_at)| *due_at <= terms.now).map(|(client, _)| client).collect();
+    let mut round = terms.turns.begin(terms.lane, account, clients, wanted);
+    while let Some((client, share)) = round.next() {
+        let before = leases.len();
+        lease_from(unit, terms, account, &client, share, leases)?;
+        round.took(client, share, leases.len() - before);
+    }
+    terms.turns.end(terms.lane, account, round);
+    Ok(())
+}
+
+/// Up to `wanted` messages of one client.
+fn lease_from(
+    unit: &mut Unit<'_>,
+    terms: &Terms,
+    account: &Arc<str>,
+    client: &str,
     mut wanted: usize,
     leases: &mut Vec<Lease>,
 ) -> Result<(), Error> {
     loop {
         let mut broken_ones = 0;
-        for due in due(unit, terms, account, wanted)? {
+        for due in due(unit, terms, account, client, wanted)? {
             match due {
                 Due::Lendable { rowid, from, lease } => {
                     lend(unit, rowid, terms)?;
@@ -81,6 +110,21 @@ fn lease_of(
     }
 }
 
+/// The clients of a lane and account with anything that waits, in alphabetical order, and when the first of it is due. Costs a
+/// look for each client, however much waits.
+pub(super) fn first_dues(conn: &Connection, lane: Lane, account: &str) -> Result<Vec<(String, Timestamp)>, Error> {
+    let mut select = conn.prepare_cached(NEXT_CLIENT)?;
+    let mut found: Vec<(String, Timestamp)> = Vec::new();
+    loop {
+        let last = found.last().map_or("", |(client, _)| client.as_str());
+        let next = select.query_row(params![lane, account, last], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        match next {
+            Some(next) => found.push(next),
+            None => return Ok(found),
+        }
+    }
+}
+
 pub(super) fn extend(unit: &Unit<'_>, message_id: MessageId, generation: i64, until: Timestamp) -> Result<bool, Error> {
     let mut update = unit.tx.prepare_cached(
         "UPDATE messages SET lease_until = ?3 WHERE id = ?1 AND lease_generation = ?2 AND state = 'sending'",
@@ -88,9 +132,9 @@ pub(super) fn extend(unit: &Unit<'_>, message_id: MessageId, generation: i64, un
     Ok(update.execute(params![message_id, generation, until])? == 1)
 }
 
-fn due(unit: &Unit<'_>, terms: &Terms, account: &Arc<str>, limit: usize) -> Result<Vec<Due>, Error> {
+fn due(unit: &Unit<'_>, terms: &Terms, account: &Arc<str>, client: &str, limit: usize) -> Result<Vec<Due>, Error> {
     let mut select = unit.tx.prepare_cached(DUE)?;
-    let mut rows = select.query(params![terms.lane, &**account, terms.now, bounds::limit(limit)])?;
+    let mut rows = select.query(params![terms.lane, &**account, terms.now, bounds::limit(limit), client])?;
     let mut due = Vec::new();
     while let Some(row) = rows.next()? {
         due.push(match read_lease(row, terms, account) {
@@ -136,19 +180,27 @@ fn lend(unit: &Unit<'_>, rowid: i64, terms: &Terms) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use rusqlite::Connection;
+    use rusqlite::types::Value;
 
     use super::*;
 
-    #[test]
-    fn what_is_due_is_neither_sorted_nor_searched_for() {
+    fn plan(sql: &str, values: &[Value]) -> String {
         let mut conn = Connection::open_in_memory().unwrap();
         super::super::schema::upgrade(&mut conn).unwrap();
-        let mut select = conn.prepare(&format!("EXPLAIN QUERY PLAN {DUE}")).unwrap();
-        let lines =
-            select.query_map(params![Lane::Normal, "shop", 1, 1], |row| row.get::<_, String>("detail")).unwrap();
-        let plan = lines.map(Result::unwrap).collect::<Vec<_>>().join("\n");
-        assert!(plan.contains("messages_due (lane=? AND account=? AND due_at<?)"), "{plan}");
-        assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+        let mut select = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let lines = select.query_map(rusqlite::params_from_iter(values), |row| row.get::<_, String>("detail")).unwrap();
+        lines.map(Result::unwrap).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn what_is_due_is_neither_sorted_nor_searched_for() {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let number = Value::Integer(1);
+        let (lane, account, client) = (text("normal"), text("shop"), text("crm"));
+        let due = plan(DUE, &[lane.clone(), account.clone(), number.clone(), number, client.clone()]);
+        assert!(due.contains("messages_due (lane=? AND account=? AND client=? AND due_at<?)"), "{due}");
+        let next = plan(NEXT_CLIENT, &[lane, account, client]);
+        assert!(next.contains("messages_due (lane=? AND account=? AND client>?)"), "{next}");
+        assert!(!(due + &next).contains("TEMP B-TREE"));
     }
 }

@@ -6,7 +6,8 @@ use rusqlite::Connection;
 use super::readers::PATIENCE;
 use super::standing::{self, Broken, Standing};
 use super::writer::Unit;
-use super::{Sqlite, forget, lists, row};
+use super::{Sqlite, audit, forget, lists, row};
+use crate::domain::audit::Act;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::message::{Message, MessageFilter};
@@ -34,15 +35,21 @@ impl Messages for Sqlite {
         self.writer.run(move |unit| by_hand(unit, id, now, canceled)).await
     }
 
-    async fn resolve(&self, id: MessageId, state: State, now: Timestamp) -> Result<Option<Changed>, Error> {
+    async fn resolve(&self, id: MessageId, state: State, now: Timestamp, act: Act) -> Result<Option<Changed>, Error> {
         let resolved = move |message: &Standing| {
             let sensible = matches!(state, State::Sent | State::Failed);
             (sensible && message.state == State::Unknown).then_some((state, Some(OPERATOR)))
         };
         self.writer
-            .run(move |unit| match broken(unit, id)? {
-                Some(broken) if state == State::Failed => end_broken(unit, &broken, now).map(Some),
-                _ => by_hand(unit, id, now, resolved),
+            .run(move |unit| {
+                let changed = match broken(unit, id)? {
+                    Some(broken) if state == State::Failed => end_broken(unit, &broken, now).map(Some),
+                    _ => by_hand(unit, id, now, resolved),
+                }?;
+                if changed.is_some_and(|changed| changed.applied) {
+                    audit::write(unit, &act)?;
+                }
+                Ok(changed)
             })
             .await
     }

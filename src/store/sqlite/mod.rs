@@ -5,12 +5,13 @@
 //!
 //! | table | row | indexes besides its key |
 //! | --- | --- | --- |
-//! | `messages` | a message; `attempts` and `history` are lines of JSON, appended in the update that changes its state | `due` (lease, by lane and account), `expiry` (expire), `lease` (rescue): only rows under way; `msgid` (receipts; not unique, WeChat has repeated some); `doubt`, `rivals` (receipts without a msgid of ours); `trouble`, `account`, `touser`, `batch` (lists); `batch_open` (is a batch finished?) |
+//! | `messages` | a message; `attempts` and `history` are lines of JSON, appended in the update that changes its state | `due` (lease, by lane, account and client), `expiry` (expire), `lease` (rescue): only rows under way; `msgid` (receipts; not unique, WeChat has repeated some); `doubt`, `rivals` (receipts without a msgid of ours); `trouble`, `account`, `touser`, `batch` (lists); `batch_open` (is a batch finished?) |
 //! | `idempotency` | a caller's key → its message; no constraint: the writer looks before it adds, where `seen` says that it may be there | `hour` |
 //! | `callbacks` | a callback, with what makes it one of a kind | its account and `dedupe_key` |
 //! | `batches` | what was answered for a batch; its messages name it | |
 //! | `receipts` | receipts that settled nothing: unmatched, late, or neither success nor failure | two on the unmatched |
-//! | `users`, `keys`, `tokens` | as their doors say | `user_id` |
+//! | `users`, `keys`, `tokens`, `suppressions`, `parks`, `accounts` | as their doors say | `user_id`; `app_id` |
+//! | `audit` | an administrative act, written in the transaction of its change | `account` |
 //! | `events` | what subscribers are told, by a number that only grows; written with the change it tells | `id` (where a cursor stands), `message` |
 //! | `counts`, `totals` | figures, written with the change they count | |
 //!
@@ -20,6 +21,8 @@
 //! `touser` and `hour` begin with a span of time (nine hours, one hour): inserts go to the pages of now, however much is kept,
 //! and whoever looks something up goes from span to span, newest first.
 
+mod accounts;
+mod audit;
 mod batches;
 mod callbacks;
 mod counts;
@@ -35,11 +38,13 @@ mod lock;
 mod messages;
 mod open;
 mod outbox;
+mod parks;
 mod queue;
 mod readers;
 mod realign;
 mod receipts;
 mod rescue;
+mod reseal;
 mod reserve;
 mod restore;
 mod row;
@@ -48,6 +53,7 @@ mod seen;
 mod settle;
 mod space;
 mod standing;
+mod suppressions;
 mod tokens;
 mod unit;
 mod users;
@@ -57,13 +63,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use open::{migrate, open, open_for_tools};
+pub use open::{migrate, open, open_for_tools, peek_accounts};
 
 use self::readers::Readers;
 use self::seen::Seen;
 use self::writer::Writer;
 use super::events::Bell;
 use super::figures::Figures;
+use super::suppressed::Suppressed;
+use super::turns::Turns;
 use super::{Closing, Stores};
 use crate::domain::seal::Sealer;
 
@@ -74,6 +82,9 @@ struct Sqlite {
     figures: Arc<Figures>,
     /// Rings when events were kept.
     bell: Arc<Bell>,
+    suppressed: Arc<Suppressed>,
+    /// Of the clients.
+    turns: Arc<Turns>,
     seen: Arc<Seen>,
     /// Who we are in `lease_boot`.
     boot: String,
@@ -89,12 +100,17 @@ impl Sqlite {
             queue: all.clone(),
             inbox: all.clone(),
             messages: all.clone(),
+            accounts: all.clone(),
+            audit: all.clone(),
             keys: all.clone(),
             tokens: all.clone(),
+            parks: all.clone(),
             users: all.clone(),
+            suppressions: all.clone(),
             counts: all.clone(),
             events: all.clone(),
             restore: all.clone(),
+            reseal: all.clone(),
             closing: all,
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
 use super::fault::unavailable;
 use super::lock::{ServingLock, lock_path};
@@ -14,14 +14,16 @@ use super::readers::Readers;
 use super::seen::Seen;
 use super::space::Watch;
 use super::writer::Writer;
-use super::{Sqlite, figures, schema};
+use super::{Sqlite, accounts, figures, schema, suppressions};
 use crate::config::store::SqliteConfig;
+use crate::domain::account::StoredAccount;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
 use crate::failpoint::{Point, reach};
 use crate::store::events::Bell;
 use crate::store::figures::Figures;
+use crate::store::suppressed::Suppressed;
 use crate::store::{Error, Stores};
 
 /// How long a writer waits for another program's transaction.
@@ -73,6 +75,23 @@ pub async fn migrate(config: &SqliteConfig) -> Result<(usize, usize), Error> {
     .await
 }
 
+/// The accounts of the file, without changing anything; `None` when it is not there or too old to have any.
+pub async fn peek_accounts(config: &SqliteConfig, sealer: Sealer) -> Result<Option<Vec<StoredAccount>>, Error> {
+    let path = config.path.clone();
+    blocking(move || {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let conn = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        conn.busy_timeout(BUSY_TIMEOUT)?;
+        if schema::version(&conn)? < schema::ACCOUNTS {
+            return Ok(None);
+        }
+        accounts::list(&conn, &sealer).map(Some)
+    })
+    .await
+}
+
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     let task = tokio::task::spawn_blocking(work);
     task.await.unwrap_or_else(|_| Err(unavailable("opening the database was given up: the log tells why")))
@@ -91,14 +110,19 @@ fn start(
     figures.replace(sums);
     let serves = lock.is_some();
     let bell = Arc::new(Bell::default());
-    let writer = Writer::start(conn, figures.clone(), bell.clone(), space, lock)?;
+    let suppressed = Arc::new(Suppressed::default());
+    if serves {
+        suppressions::load(&conn, &suppressed)?;
+    }
+    let writer = Writer::start(conn, figures.clone(), bell.clone(), suppressed.clone(), space, lock)?;
     let readers = Readers::new(path.to_owned());
     let seen = Arc::new(Seen::default());
     // A tool accepts nothing.
     if serves {
         seen.fill_from(path.to_owned())?;
     }
-    Ok(Sqlite { writer, readers, figures, bell, seen, boot: boot.to_string(), sealer }.into_stores())
+    let (turns, boot) = (Arc::default(), boot.to_string());
+    Ok(Sqlite { writer, readers, figures, bell, suppressed, turns, seen, boot, sealer }.into_stores())
 }
 
 /// The connection of the serving process.

@@ -85,16 +85,16 @@ fn insert(
     boot: &str,
 ) -> Result<(), Error> {
     let now = message.created_at;
-    let mut lines = history::line(entry, now, None)?;
+    let mut lines = history::line(entry, now, message.wait_reason)?;
     if first_lease.is_some() {
         lines += &history::line(State::Sending, now, None)?;
     }
     unit.tx
         .prepare_cached(
             "INSERT INTO messages (id, account, client, touser, template_id, body, client_msg_id, lane, on_unknown,
-                state, created_at, updated_at, send_at, expires_at, due_at, lease_boot, lease_generation, leased_at,
+                state, state_reason, created_at, updated_at, send_at, expires_at, due_at, lease_boot, lease_generation, leased_at,
                 lease_until, tries, metadata, retry_of, batch_id, trace, attempts, history)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, 0, ?19, ?20,
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?24, ?11, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, 0, ?19, ?20,
                 ?21, ?22, '', ?23)",
         )?
         .execute(params![
@@ -121,6 +121,7 @@ fn insert(
             message.batch_id,
             message.trace,
             lines,
+            message.wait_reason,
         ])?;
     Ok(())
 }

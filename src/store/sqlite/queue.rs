@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::Connection;
 
 use super::leases::Terms;
 use super::{Sqlite, leases, realign, rescue, settle};
@@ -25,7 +25,8 @@ impl Queue for Sqlite {
         now: Timestamp,
         hold: Duration,
     ) -> Result<Vec<Lease>, Error> {
-        let terms = Terms { boot: self.boot.clone(), lane, open: open.to_vec(), limit, now, until: now.plus(hold) };
+        let (boot, turns) = (self.boot.clone(), self.turns.clone());
+        let terms = Terms { boot, lane, open: open.to_vec(), turns, limit, now, until: now.plus(hold) };
         self.writer.run(move |unit| leases::lease(unit, &terms)).await
     }
 
@@ -68,19 +69,15 @@ impl Queue for Sqlite {
     }
 }
 
-/// The earliest due date of these lanes and accounts: one look into `messages_due` each.
+/// The earliest due date of these lanes and accounts.
 pub(super) fn earliest_due(
     conn: &Connection,
     stretches: &[(Lane, impl AsRef<str>)],
 ) -> Result<Option<Timestamp>, Error> {
-    let mut select = conn.prepare_cached(
-        "SELECT due_at FROM messages INDEXED BY messages_due
-         WHERE lane = ?1 AND account = ?2 AND state IN ('scheduled', 'queued') ORDER BY due_at LIMIT 1",
-    )?;
     let mut earliest = None;
     for (lane, account) in stretches {
-        let due: Option<Timestamp> = select.query_row(params![lane, account.as_ref()], |row| row.get(0)).optional()?;
-        earliest = [earliest, due].into_iter().flatten().min();
+        let dues = leases::first_dues(conn, *lane, account.as_ref())?;
+        earliest = dues.into_iter().map(|(_, due_at)| due_at).chain(earliest).min();
     }
     Ok(earliest)
 }

@@ -9,6 +9,7 @@ use rusqlite::params;
 
 use super::row::Fields;
 use super::standing::{self, Standing};
+use super::suppressions;
 use super::writer::Unit;
 use crate::domain::callback::{NewCallback, ReceiptEffect};
 use crate::domain::clock::Timestamp;
@@ -18,7 +19,7 @@ use crate::domain::receipt::Receipt;
 use crate::domain::state::State;
 use crate::failpoint::{Point, reach};
 use crate::store::Error;
-use crate::store::rules::{DENIED, IN_DOUBT, RECEIPT_DUE, Verdict, is_open, receipt_reason};
+use crate::store::rules::{DENIED, IN_DOUBT, RECEIPT_DUE, Told, Verdict, is_open, receipt_reason};
 
 /// An unmatched final receipt.
 pub(super) struct Kept {
@@ -87,7 +88,9 @@ pub(super) fn deliver(
     unit.tx
         .prepare_cached("UPDATE messages SET msgid = ?2 WHERE rowid = ?1 AND msgid IS NOT ?2")?
         .execute(params![message.rowid, msgid])?;
-    message.change(unit, verdict.state, verdict.reason.as_deref(), now)
+    message.change(unit, verdict.state, verdict.reason.as_deref(), now)?;
+    let told = Told::of(verdict.state, verdict.reason.as_deref(), &[]);
+    suppressions::heed(unit, &message.account, &message.touser, told, now)
 }
 
 /// A receipt that came now.

@@ -5,7 +5,8 @@ use rusqlite::{Connection, params};
 
 use super::row::Fields;
 use super::writer::Unit;
-use super::{Sqlite, standing};
+use super::{Sqlite, audit, standing};
+use crate::domain::audit::Act;
 use crate::domain::clock::Timestamp;
 use crate::domain::state::{Lane, State};
 use crate::store::rules::RESTORED;
@@ -20,7 +21,9 @@ const NEWEST: &str = "SELECT max(at) FROM (
     UNION ALL SELECT * FROM (SELECT received_at FROM receipts ORDER BY id DESC LIMIT 1)
     UNION ALL SELECT max(last_seen_at) FROM users
     UNION ALL SELECT max(max(created_at, coalesce(revoked_at, 0))) FROM keys
-    UNION ALL SELECT max(fetched_at) FROM tokens)";
+    UNION ALL SELECT max(fetched_at) FROM tokens
+    UNION ALL SELECT max(updated_at) FROM accounts
+    UNION ALL SELECT max(at) FROM audit)";
 
 /// Two halves, each along its own index.
 const AT_STAKE: [&str; 2] = ["state = 'sending' AND ?1 = ?1", "state IN ('scheduled', 'queued') AND due_at <= ?1"];
@@ -35,8 +38,13 @@ impl Restore for Sqlite {
         self.readers.read(move |conn| at_stake(conn, now)).await
     }
 
-    async fn doubt(&self, now: Timestamp, limit: usize) -> Result<usize, Error> {
-        self.writer.run(move |unit| doubt(unit, now, limit)).await
+    async fn doubt(&self, now: Timestamp, limit: usize, act: Option<Act>) -> Result<usize, Error> {
+        self.writer
+            .run(move |unit| {
+                act.iter().try_for_each(|act| audit::write(unit, act))?;
+                doubt(unit, now, limit)
+            })
+            .await
     }
 }
 

@@ -12,11 +12,19 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/sqlite/0003_signing_keys.sql")),
     M::up(include_str!("../../../migrations/sqlite/0004_rivals.sql")),
     M::up(include_str!("../../../migrations/sqlite/0005_by_time.sql")),
-    M::up(include_str!("../../../migrations/sqlite/0006_events.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0006_suppressions.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0007_client_turns.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0008_parks.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0009_accounts.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0010_audit.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0011_events.sql")),
 ];
 
 /// The version that this program writes.
 pub(super) const LATEST: usize = STEPS.len();
+
+/// The first version that has accounts.
+pub(super) const ACCOUNTS: usize = 6;
 
 /// The version of the file; refused when a newer program has written it.
 pub(super) fn version(conn: &Connection) -> Result<usize, Error> {

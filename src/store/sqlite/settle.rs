@@ -5,6 +5,7 @@ use rusqlite::{Row, params};
 use super::fault::unavailable;
 use super::receipts::{self, Kept};
 use super::row::Fields;
+use super::suppressions;
 use super::unit;
 use super::writer::Unit;
 use crate::domain::attempt::HistoryEntry;
@@ -13,8 +14,8 @@ use crate::domain::message::Lease;
 use crate::domain::settlement::{Next, Settlement};
 use crate::domain::state::State;
 use crate::failpoint::{Point, reach};
-use crate::store::rules::{CRASH, QUARANTINED, doubt_after, reason};
-use crate::store::told::{self, Told};
+use crate::store::rules::{CRASH, QUARANTINED, Told, doubt_after, reason};
+use crate::store::told;
 use crate::store::{Error, Settled, history};
 
 /// A row that a lease may end.
@@ -37,6 +38,8 @@ pub(super) fn settle(
     let steps = steps(settlement, kept.as_ref(), now);
     let (settled, told) = write(unit, held.rowid, settlement, kept.as_ref(), doubt, &steps)?;
     unit.moved(&told, &lease.account, lease.lane, held.state, &steps)?;
+    let told = Told::of(settled.state, settled.reason.as_deref(), &settlement.attempts);
+    suppressions::heed(unit, &lease.account, lease.touser.as_str(), told, now)?;
     if let Some(kept) = kept {
         receipts::use_up(unit, &lease.account, &kept, lease.message_id)?;
     }
@@ -111,11 +114,12 @@ fn write(
     kept: Option<&Kept>,
     doubt: Option<Timestamp>,
     steps: &[HistoryEntry],
-) -> Result<(Settled, Told), Error> {
+) -> Result<(Settled, told::Told), Error> {
     let next = &settlement.next;
     let (msgid, due_at, tries) = match next {
         Next::Sent { msgid } => (msgid.as_deref(), None, None),
         Next::Queued { due_at, tries, .. } => (None, Some(*due_at), Some(*tries)),
+        Next::Scheduled { due_at, .. } => (None, Some(*due_at), None),
         _ => (None, None, None),
     };
     let last = steps.last().ok_or_else(|| unavailable("a settlement without a step"))?;

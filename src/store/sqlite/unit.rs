@@ -11,6 +11,7 @@ use crate::domain::ids::BatchId;
 use crate::domain::state::{Lane, State};
 use crate::store::Error;
 use crate::store::figures::Deltas;
+use crate::store::suppressed::Suppressed;
 use crate::store::told::{Tidings, Told};
 
 /// Whoever changes a message's state says so here: there is no other way to the figures, and so none past the events.
@@ -18,13 +19,14 @@ pub(super) struct Unit<'c> {
     pub(super) tx: &'c Connection,
     /// The refusal for what would add rows of callers: the volume has too little room.
     pub(super) shortage: Option<&'c Error>,
+    pub(super) suppressed: &'c Suppressed,
     deltas: Deltas,
     tidings: Tidings,
 }
 
 impl<'c> Unit<'c> {
-    pub(super) fn new(tx: &'c Connection, shortage: Option<&'c Error>) -> Self {
-        Self { tx, shortage, deltas: Deltas::default(), tidings: Tidings::default() }
+    pub(super) fn new(tx: &'c Connection, shortage: Option<&'c Error>, suppressed: &'c Suppressed) -> Self {
+        Self { tx, shortage, suppressed, deltas: Deltas::default(), tidings: Tidings::default() }
     }
 
     pub(super) fn accepted(&mut self, account: &str, lane: Lane, state: State) {

@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-use super::Sqlite;
 use super::fault::unavailable;
 use super::row::Fields;
 use super::writer::Unit;
+use super::{Sqlite, audit};
+use crate::domain::audit::Act;
 use crate::domain::callback::{NewCallback, UserSeen};
 use crate::domain::clock::Timestamp;
 use crate::domain::secret::Openid;
@@ -30,9 +31,21 @@ impl Users for Sqlite {
         self.readers.read(move |conn| find(conn, BY_USER_ID, params![account, user_id])).await
     }
 
-    async fn bind(&self, account: &str, openid: &Openid, user_id: Option<&str>, now: Timestamp) -> Result<User, Error> {
+    async fn bind(
+        &self,
+        account: &str,
+        openid: &Openid,
+        user_id: Option<&str>,
+        now: Timestamp,
+        act: Act,
+    ) -> Result<User, Error> {
         let (account, openid, user_id) = (account.to_owned(), openid.clone(), user_id.map(str::to_owned));
-        self.writer.run(move |unit| bind(unit, &account, &openid, user_id.as_deref(), now)).await
+        self.writer
+            .run(move |unit| {
+                audit::write(unit, &act)?;
+                bind(unit, &account, &openid, user_id.as_deref(), now)
+            })
+            .await
     }
 }
 

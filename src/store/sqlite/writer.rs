@@ -19,6 +19,7 @@ pub(super) use super::unit::Unit;
 use crate::failpoint::{Point, reach};
 use crate::store::events::Bell;
 use crate::store::figures::Figures;
+use crate::store::suppressed::Suppressed;
 use crate::store::{Error, Space};
 
 /// Commands that may wait before `accept` is refused.
@@ -74,13 +75,14 @@ impl Writer {
         conn: Connection,
         figures: Arc<Figures>,
         bell: Arc<Bell>,
+        suppressed: Arc<Suppressed>,
         space: Watch,
         lock: Option<ServingLock>,
     ) -> Result<Self, Error> {
         let (jobs, inbox) = mpsc::channel(QUEUE);
         let (alive, ended) = watch::channel(());
         let seen = space.seen();
-        let thread = Thread { conn, figures, bell, space, serving: lock.is_some(), trouble: None };
+        let thread = Thread { conn, figures, bell, suppressed, space, serving: lock.is_some(), trouble: None };
         std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || {
@@ -150,6 +152,7 @@ struct Thread {
     conn: Connection,
     figures: Arc<Figures>,
     bell: Arc<Bell>,
+    suppressed: Arc<Suppressed>,
     space: Watch,
     serving: bool,
     trouble: Option<Trouble>,
@@ -252,7 +255,8 @@ impl Thread {
     fn commit_unguarded(&mut self, batch: &mut [Box<dyn Command>]) -> Result<(), Failure> {
         let begun = self.conn.transaction_with_behavior(TransactionBehavior::Immediate);
         let tx = begun.map_err(|error| Failure::Begin(error.into()))?;
-        let mut unit = Unit::new(&tx, self.space.shortage());
+        let (shortage, suppressed) = (self.space.shortage(), &*self.suppressed);
+        let mut unit = Unit::new(&tx, shortage, suppressed);
         for command in batch {
             command.run(&mut unit).map_err(Failure::Work)?;
         }

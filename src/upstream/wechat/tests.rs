@@ -27,8 +27,10 @@ fn account(base_url: String, token_api: TokenApi) -> Account {
         token_api,
         base_url,
         on_unknown: crate::domain::state::OnUnknown::default(),
+        daily_quota: None,
         templates: std::collections::BTreeMap::new(),
         replies: crate::domain::account::Replies::default(),
+        quiet: None,
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
+use wxgate::domain::audit::Actor;
 use wxgate::domain::caller::Scope;
 use wxgate::domain::clock::Clock;
 use wxgate::services::access::KeyRequest;
@@ -81,8 +82,9 @@ async fn a_key_ends_when_it_expires_and_at_the_tick_after_it_was_revoked() {
         expires_at: Some(app.clock.now().plus(Duration::from_secs(60))),
         signing: false,
     };
-    let (_, expiring) = app.app.access().create(request.clone()).await.unwrap();
-    let (revoked, text) = app.app.access().create(KeyRequest { expires_at: None, ..request }).await.unwrap();
+    let (_, expiring) = app.app.access().create(request.clone(), Actor::gateway()).await.unwrap();
+    let (revoked, text) =
+        app.app.access().create(KeyRequest { expires_at: None, ..request }, Actor::gateway()).await.unwrap();
     let ask = |key: String| {
         app.anonymous(Method::GET, "/v1/messages").header("authorization", &format!("Bearer {key}")).send()
     };
@@ -92,7 +94,7 @@ async fn a_key_ends_when_it_expires_and_at_the_tick_after_it_was_revoked() {
     ask(expiring).await.is_problem(401, "unauthenticated");
 
     assert_eq!(ask(text.clone()).await.status, 200);
-    assert!(app.app.access().revoke(&revoked.id).await.unwrap());
+    assert!(app.app.access().revoke(&revoked.id, Actor::gateway()).await.unwrap());
     app.tick().await;
     ask(text).await.is_problem(401, "unauthenticated");
 }

@@ -36,7 +36,7 @@ async fn bring_to(app: &TestApp, state: State) -> String {
         }
         State::Sent => accept(app, "sim-no-receipt", json!({})).await,
         State::Delivered => accept(app, "sim-ok", json!({})).await,
-        State::Undelivered => accept(app, "sim-user-block", json!({})).await,
+        State::Undelivered => accept(app, "sim-system-failed", json!({})).await,
         State::Rejected => accept(app, "sim-not-subscribed", json!({})).await,
         State::Unknown => accept(app, "sim-reset", json!({"on_unknown": "hold"})).await,
         State::Failed => {

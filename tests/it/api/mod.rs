@@ -16,4 +16,5 @@ mod pages;
 mod raw;
 mod send;
 mod storage;
+mod suppressions;
 pub(crate) mod wire;

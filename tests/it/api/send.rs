@@ -1,5 +1,6 @@
 //! Sends that are good: WeChat's own body, ours on top of it, rehearsals and times.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -196,4 +197,59 @@ async fn a_user_id_finds_the_openid_that_it_was_bound_to() {
         bind(wrong).await.is_problem(status, code);
     }
     assert_eq!(rows(&app, "messages"), 1);
+}
+
+#[tokio::test]
+async fn what_is_warned_of_is_sent_unless_it_is_meant_strictly() {
+    let app = TestApp::start().await;
+    let mut body = order_notice("oSTRICT");
+    body["topcolor"] = json!("#FF0000");
+    body["data"] = json!({
+        "thing1": "二十个字以内二十个字以内二十个字以内二十个", "number2": "twelve", "amount3": "¥28.00", "remark": "thank you",
+        "phrase4": {"value": "ok", "color": "red"}
+    });
+    let expected = BTreeSet::from([
+        ("/topcolor", "ignored"),
+        ("/data/thing1", "too_long"),
+        ("/data/number2", "keyword_type"),
+        ("/data/remark", "not_displayed"),
+        ("/data/phrase4", "keyword_type"),
+        ("/data/phrase4/color", "invalid_color"),
+    ]);
+    let check = |told: &Value| {
+        let place = |one: &'static str, of: &Value| of[one].as_str().unwrap().to_owned();
+        let told: BTreeSet<_> =
+            told.as_array().unwrap().iter().map(|of| (place("path", of), place("code", of))).collect();
+        let expected = expected.iter().map(|(path, code)| ((*path).to_owned(), (*code).to_owned())).collect();
+        assert_eq!(told, expected);
+    };
+    let sent = app.post("/send-template").json(&body).send().await;
+    assert_eq!(sent.status, 200, "{}", sent.text);
+    check(&sent.json()["warnings"]);
+    body["dry_run"] = json!(true);
+    let dry = app.post("/send-template").json(&body).send().await;
+    assert_eq!(dry.status, 200, "{}", dry.text);
+    check(&dry.json()["warnings"]);
+    for name in ["wechat_body", "limits", "token"] {
+        assert!(!dry.json()[name].is_null(), "{name}: {}", dry.text);
+    }
+    // Strictly, each of them is a fault, in a rehearsal as in a send as in a batch.
+    body["strict"] = json!(true);
+    for dry_run in [true, false] {
+        body["dry_run"] = json!(dry_run);
+        let refused = app.post("/send-template").json(&body).send().await;
+        check(&refused.is_problem(422, "invalid_message").json()["errors"]);
+    }
+    body.as_object_mut().unwrap().retain(|name, _| !["dry_run", "touser"].contains(&name.as_str()));
+    body["messages"] = json!([{"touser": "oONE"}, {"touser": "oTWO", "strict": false}]);
+    let batch = app.post("/send-template/batch").json(&body).send().await;
+    assert_eq!((batch.status, batch.field("accepted").as_str()), (202, "1"), "{}", batch.text);
+    let errors = batch.json()["rejected"][0]["error"]["errors"].to_string();
+    assert!(errors.contains("/messages/0/data/thing1"), "{errors}");
+    let mut plain = order_notice("oPLAIN");
+    plain["strict"] = json!(true);
+    assert_eq!(app.post("/send-template").json(&plain).send().await.status, 200, "nothing was warned of");
+    plain = json!({"user_id": "two\nlines", "template_id": "t", "data": {"a": "b"}});
+    let refused = app.post("/send-template").json(&plain).send().await;
+    assert_eq!(refused.is_problem(422, "invalid_message").json()["errors"][0]["path"], "/user_id");
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use wxgate::domain::audit::Actor;
 use wxgate::domain::caller::Scope;
 use wxgate::domain::clock::Clock;
 use wxgate::services::access::KeyRequest;
@@ -89,15 +90,16 @@ pub(super) async fn over(app: &TestApp) -> Vec<Credential> {
         expires_at: Some(now),
         signing: true,
     };
-    let expired = app.app.access().create(request.clone()).await.unwrap().1;
-    let (key, revoked) = app.app.access().create(KeyRequest { expires_at: None, ..request }).await.unwrap();
+    let expired = app.app.access().create(request.clone(), Actor::gateway()).await.unwrap().1;
+    let (key, revoked) =
+        app.app.access().create(KeyRequest { expires_at: None, ..request }, Actor::gateway()).await.unwrap();
     let past = now.minus(Duration::from_secs(61)).as_seconds();
     let mut claims = claims(app, &Scope::ALL, None);
     claims["exp"] = json!(past);
     // It works once, so that the gateway knows it well.
     let known = Credential::Bearer(revoked.expose().to_owned());
     assert_eq!(ask(app, &known, Method::GET, "/v1/messages", "").await.status, 200);
-    assert!(app.app.access().revoke(&key.id).await.unwrap());
+    assert!(app.app.access().revoke(&key.id, Actor::gateway()).await.unwrap());
     app.tick().await;
     let texts = [expired.expose(), revoked.expose()];
     let signed = texts.map(|text| Credential::Signed(SigningKey::of(text)));

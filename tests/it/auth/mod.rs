@@ -1,5 +1,7 @@
 //! Every way to show who one is, against every route, and everything that must not pass for it.
 
+mod attacks;
+mod audit;
 mod failures;
 mod forms;
 mod jwt;

@@ -57,7 +57,7 @@ impl Place {
         // One person gets more than a person should.
         let limits = match extra.contains("limits") {
             true => "",
-            false => "limits = { openid.rate = 0, identical.rate = 0 }",
+            false => "limits = { openid.rate = 0, identical.rate = 0, account.rate = 0 }",
         };
         let text = format!(
             r#"

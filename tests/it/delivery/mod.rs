@@ -3,6 +3,9 @@
 mod account_faults;
 mod doubt;
 mod nodes;
+mod pace;
+mod quiet;
+mod quota;
 mod recipients;
 mod restart;
 mod schedule;

@@ -28,16 +28,20 @@ async fn road(app: &TestApp, id: &str) -> Vec<String> {
 #[tokio::test]
 async fn the_first_word_that_is_final_stands() {
     let app = app("safe").await;
-    for (first, second, state) in [
+    for (number, (first, second, state)) in [
         ("success", "success", "delivered"),
         ("success", "failed:user block", "delivered"),
         ("failed:user block", "success", "undelivered"),
         ("failed:user block", "failed: system failed", "undelivered"),
         ("success", "pending review", "delivered"),
-    ] {
-        let (id, msgid) = sent(&app, "oFIRST").await;
-        report(&app, "oFIRST", &msgid, first).await;
-        report(&app, "oFIRST", &msgid, second).await;
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let openid = format!("oFIRST{number}");
+        let (id, msgid) = sent(&app, &openid).await;
+        report(&app, &openid, &msgid, first).await;
+        report(&app, &openid, &msgid, second).await;
         assert_eq!(road(&app, &id).await, ["queued", "sending", "sent", state], "{first}, {second}");
     }
 }
@@ -116,13 +120,14 @@ async fn a_receipt_before_the_answer_waits_for_it_however_often_it_comes() {
 async fn a_receipt_does_not_wake_what_has_ended() {
     let app = app("safe").await;
     // One of the person's messages was refused, one expired; a receipt without an owner comes for the person.
-    let refused = app.send("sim-not-subscribed").await.json()["message_id"].as_str().unwrap().to_owned();
     app.sandbox.set_fault(Fault::errcode(45011).on("/cgi-bin/message/template/send"));
     let mut body = order_notice("sim-not-subscribed");
     body["ttl_s"] = json!(30);
     body["async"] = json!(true);
     let expired = app.post("/send-template").json(&body).send().await.field("message_id");
     app.run_until_idle().await;
+    app.sandbox.clear_faults();
+    let refused = app.send("sim-not-subscribed").await.json()["message_id"].as_str().unwrap().to_owned();
     app.advance(Duration::from_secs(31)).await;
     app.tick().await;
     report(&app, "sim-not-subscribed", "777", "success").await;

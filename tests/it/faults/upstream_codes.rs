@@ -102,7 +102,7 @@ async fn who_waits_is_told_what_ended_it_and_whether_asking_again_helps() {
         ("-1", 502, "delivery_failed", true, "failed"),
     ] {
         wechat.next_send(Act::ok(format!(r#"{{"errcode":{errcode},"errmsg":"no rid: 1-2-3"}}"#)));
-        let reply = app.send("oTOLD").await;
+        let reply = app.send(&format!("oTOLD{}", errcode.trim_start_matches('-'))).await;
         let problem = reply.is_problem(status, code).json();
         assert_eq!(problem["retryable"], retryable, "{errcode}");
         let said: i64 = errcode.parse().unwrap();

@@ -100,7 +100,7 @@ async fn an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one() {
         wechat.next_send(Act::Say([with_length("200 OK", "", TAKEN), forged].concat()));
         assert_eq!(app.send("oTWICE").await.status, 200, "{number}");
         wechat.next_send(Act::Say(refusal.clone()));
-        let mut body = order_notice("oREFUSED");
+        let mut body = order_notice(&format!("oREFUSED{number}"));
         body["on_unknown"] = json!("hold");
         let reply = app.post("/send-template").json(&body).send().await;
         // Its own answer, or none: never the one that was left over.

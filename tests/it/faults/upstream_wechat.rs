@@ -220,6 +220,13 @@ async fn converse(inner: &Inner, mut stream: TcpStream, connection: usize) {
         let is_token = target.starts_with("/cgi-bin/stable_token") || target.starts_with("/cgi-bin/token");
         let seen = Seen { connection, head, target, body };
         inner.seen.lock().unwrap().push(seen.clone());
+        if seen.target.starts_with("/cgi-bin/openapi/quota/get") {
+            let plenty = r#"{"errcode":0,"errmsg":"ok","quota":{"daily_limit":100000,"used":1,"remain":99999}}"#;
+            if !perform(inner, &mut stream, Act::ok(plenty)).await {
+                return;
+            }
+            continue;
+        }
         let act = if is_token { &inner.tokens } else { &inner.sends }.lock().unwrap().pop_front();
         let act = match act {
             Some(Act::Echo { errcode }) => echo(errcode, &seen),

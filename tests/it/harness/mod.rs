@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wxgate::app::App;
 use wxgate::config::Config;
+use wxgate::domain::audit::Actor;
 use wxgate::domain::caller::Scope;
 use wxgate::domain::clock::{Clock, ManualClock, Timestamp};
 use wxgate::sandbox::{CallbackTarget, Sandbox, SandboxConfig};
@@ -29,7 +30,7 @@ use wxgate::worker::Step;
 pub(crate) const CALLBACK_TOKEN: &str = "demotoken";
 pub(crate) const AES_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
 /// What tests run with that say nothing about limits: one person gets more than a person should.
-pub(crate) const UNLIMITED: &str = "\n[limits]\nopenid.rate = 0\nidentical.rate = 0\n";
+pub(crate) const UNLIMITED: &str = "\n[limits]\nopenid.rate = 0\nidentical.rate = 0\naccount.rate = 0\n";
 /// A Saturday morning in Beijing.
 const START: Timestamp = Timestamp::from_seconds(1_767_400_000);
 
@@ -43,6 +44,8 @@ pub(crate) struct Setup {
     pub(crate) env: Vec<(&'static str, &'static str)>,
     pub(crate) mode: &'static str,
     pub(crate) account: String,
+    /// No account in the configuration.
+    pub(crate) bare: bool,
     /// `storage` and what it needs, in TOML, instead of a SQLite file in the folder.
     pub(crate) storage: Option<String>,
     /// A store to open again, as after a restart.
@@ -58,6 +61,7 @@ impl Default for Setup {
             env: Vec::new(),
             mode: "safe",
             account: String::new(),
+            bare: false,
             storage: None,
             folder: None,
             world: None,
@@ -102,10 +106,11 @@ impl TestApp {
         target.mode = mode_of(setup.mode);
         assert!(world.sandbox.set_callback_target(None, Some(target)));
         let file = || format!("storage.url = \"sqlite://{}\"", folder.path().join("wxgate.db").display());
-        let config = config_text(&setup.storage.unwrap_or_else(file), &world.sandbox_url, setup.mode, &setup.account);
+        let config = config_text(&setup.storage.unwrap_or_else(file), &world.sandbox_url);
+        let shop = if setup.bare { String::new() } else { shop_text(setup.mode, &setup.account) };
         let path = folder.path().join("wxgate.toml");
         let limits = if setup.config.contains("[limits]") { "" } else { UNLIMITED };
-        std::fs::write(&path, setup.head + &config + &setup.config + limits).unwrap();
+        std::fs::write(&path, setup.head + &config + &shop + &setup.config + limits).unwrap();
         let config =
             Config::load(Some(&path), setup.env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
                 .unwrap();
@@ -152,7 +157,7 @@ impl TestApp {
             expires_at: None,
             signing: false,
         };
-        self.app.access().create(request).await.unwrap().1.expose().to_owned()
+        self.app.access().create(request, Actor::gateway()).await.unwrap().1.expose().to_owned()
     }
 
     /// A key as `wxgate key create --signing` makes it.
@@ -170,7 +175,7 @@ impl TestApp {
             expires_at: None,
             signing: true,
         };
-        sign::SigningKey::of(self.app.access().create(request).await.unwrap().1.expose())
+        sign::SigningKey::of(self.app.access().create(request, Actor::gateway()).await.unwrap().1.expose())
     }
 
     /// Runs what is due until nothing is.
@@ -293,13 +298,13 @@ fn mode_of(text: &str) -> wxgate::domain::account::CallbackMode {
     }
 }
 
-fn config_text(storage: &str, wechat: &str, mode: &str, account: &str) -> String {
+fn config_text(storage: &str, wechat: &str) -> String {
+    format!("\n{storage}\nwechat.base_url = \"{wechat}\"\ntelemetry.log = \"text\"\n")
+}
+
+fn shop_text(mode: &str, account: &str) -> String {
     format!(
         r#"
-{storage}
-wechat.base_url = "{wechat}"
-telemetry.log = "text"
-
 [accounts.shop]
 app_id = "wx0000000000000demo"
 app_secret = "demo-secret"

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use wxgate::domain::attempt::{Attempt, AttemptOutcome};
+use wxgate::domain::audit::{Act, Action, Actor};
 use wxgate::domain::callback::{NewCallback, UserSeen};
 use wxgate::domain::clock::Timestamp;
 use wxgate::domain::ids::{CallbackId, MessageId};
@@ -40,6 +41,7 @@ pub(crate) fn message(touser: &str, created_at: Timestamp) -> NewMessage {
         on_unknown: OnUnknown::Retry,
         created_at,
         send_at: None,
+        wait_reason: None,
         expires_at: created_at.plus(Duration::from_secs(3600)),
         metadata: None,
         retry_of: None,
@@ -156,4 +158,9 @@ pub(crate) fn migrations(kind: &str) -> Vec<String> {
     let mut files: Vec<std::path::PathBuf> = files.collect();
     files.sort();
     files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
+}
+
+/// What an operator did, for verbs that write it down.
+pub(crate) fn act() -> Act {
+    Act::new(at(0), Actor::command("tests"), Action::KeyCreated, "thing")
 }

@@ -15,8 +15,8 @@ use wxgate::store::Stores;
 
 use super::backend::{Backend, House};
 use super::build::{
-    HOLD, WINDOW, at, callback, leased, look_up, message, receipt, seen, sent, settlement, shop, to_queued, to_sent,
-    unknown,
+    HOLD, WINDOW, act, at, callback, leased, look_up, message, receipt, seen, sent, settlement, shop, to_queued,
+    to_sent, unknown,
 };
 
 /// All that is kept: a transaction of anybody who uses the same server may be waited for.
@@ -87,7 +87,7 @@ async fn each_change_of_a_message_is_told_once(#[values(Backend::Sqlite, Backend
     }
     let resolved = unknown(stores, "o7").await;
     for _ in 0..2 {
-        stores.messages.resolve(resolved, State::Sent, at(2)).await.unwrap();
+        stores.messages.resolve(resolved, State::Sent, at(2), act()).await.unwrap();
     }
     // Under way to no end yet.
     let lease = leased(stores, message("o8", at(0))).await;
@@ -101,7 +101,7 @@ async fn each_change_of_a_message_is_told_once(#[values(Backend::Sqlite, Backend
     house.restart().await;
     let stores = &house.stores;
     stores.queue.rescue(at(3000), WINDOW, 9, &[]).await.unwrap();
-    stores.restore.doubt(at(8000), 9).await.unwrap();
+    stores.restore.doubt(at(8000), 9, None).await.unwrap();
     for (id, expected) in [
         (delivered, vec!["message.sent", "message.delivered"]),
         (undelivered, vec!["message.sent", "message.undelivered"]),
@@ -157,7 +157,7 @@ async fn a_row_that_cannot_be_read_is_told_of_too(#[values(Backend::Sqlite, Back
     let filter = || EventFilter { message_id: Some(id), ..EventFilter::default() };
     let told = data(&house.stores, filter()).await;
     assert_eq!((&told["state"], &told["state_reason"]), (&json!("unknown"), &json!("corrupt")));
-    house.stores.messages.resolve(id, State::Failed, at(2)).await.unwrap();
+    house.stores.messages.resolve(id, State::Failed, at(2), act()).await.unwrap();
     assert_eq!(kinds(&house.stores, filter()).await, ["message.unknown", "message.failed"]);
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use wxgate::config::store::{SqliteConfig, StoreConfig};
+use wxgate::domain::audit::ActFilter;
 use wxgate::domain::ids::BootId;
 use wxgate::domain::message::MessageFilter;
 use wxgate::domain::page::PageRequest;
@@ -173,6 +174,9 @@ async fn rows_of_every_shipped_version_are_read_after_the_migrations() {
         assert_eq!((stores.counts.accepted(), stores.counts.unaccounted()), (2, 0));
         assert_eq!(stores.counts.unmatched_receipts().await.unwrap(), 1);
         assert_eq!(stores.keys.list().await.unwrap().len(), 1);
+        assert_eq!(stores.accounts.list().await.unwrap().len(), usize::from(number >= 9));
+        let acts = stores.audit.list(ActFilter::default(), PageRequest { limit: 9, after: None }).await.unwrap().items;
+        assert_eq!(acts.len(), usize::from(number >= 10));
         assert!(stores.users.by_user_id("shop", "u7").await.unwrap().is_some());
         let lent = stores.queue.lease(Lane::Urgent, &shop(), 9, at(1), HOLD).await.unwrap();
         assert_eq!(lent.len(), 1);

@@ -8,7 +8,7 @@ use wxgate::domain::secret::Secret;
 use wxgate::store::{Error, open};
 
 use super::backend::{Backend, sealer};
-use super::build::{HOLD, at, message};
+use super::build::{HOLD, act, at, message};
 
 fn key(id: &str, created: i64) -> Key {
     Key {
@@ -32,13 +32,13 @@ async fn a_key_is_kept_listed_and_revoked_once(#[values(Backend::Sqlite, Backend
     let house = backend.open().await;
     let keys = &house.stores.keys;
     let (new, old) = (key("key_b", 2), key("key_c", 1));
-    keys.add(new.clone()).await.unwrap();
-    keys.add(old.clone()).await.unwrap();
+    keys.add(new.clone(), act()).await.unwrap();
+    keys.add(old.clone(), act()).await.unwrap();
     assert_eq!(keys.list().await.unwrap(), [old, new.clone()]);
-    assert!(matches!(keys.add(new.clone()).await, Err(Error::Unavailable { .. })));
-    assert!(keys.revoke("key_b", at(5)).await.unwrap());
-    assert!(!keys.revoke("key_b", at(6)).await.unwrap());
-    assert!(!keys.revoke("key_x", at(6)).await.unwrap());
+    assert!(matches!(keys.add(new.clone(), act()).await, Err(Error::Unavailable { .. })));
+    assert!(keys.revoke("key_b", at(5), act()).await.unwrap());
+    assert!(!keys.revoke("key_b", at(6), act()).await.unwrap());
+    assert!(!keys.revoke("key_x", at(6), act()).await.unwrap());
     let revoked = Key { revoked_at: Some(at(5)), ..new };
     assert_eq!(keys.look_up("key_b").await.unwrap(), Some(revoked));
     assert_eq!(keys.look_up("key_x").await.unwrap(), None);
@@ -54,10 +54,10 @@ async fn the_version_grows_with_keys_and_only_with_them(
     let empty = keys.version().await.unwrap();
     house.stores.outbox.accept(message("o1", at(0)), None).await.unwrap();
     assert_eq!(keys.version().await.unwrap(), empty);
-    keys.add(key("key_b", 1)).await.unwrap();
+    keys.add(key("key_b", 1), act()).await.unwrap();
     let added = keys.version().await.unwrap();
     assert!(added > empty);
-    keys.revoke("key_b", at(2)).await.unwrap();
+    keys.revoke("key_b", at(2), act()).await.unwrap();
     assert!(keys.version().await.unwrap() > added);
 }
 
@@ -69,7 +69,7 @@ async fn a_tool_changes_keys_while_the_gateway_runs_but_no_messages(
     let house = backend.open().await;
     let before = house.stores.keys.version().await.unwrap();
     let tool = open::open_for_tools(&house.config, sealer()).await.unwrap();
-    tool.keys.add(key("key_b", 1)).await.unwrap();
+    tool.keys.add(key("key_b", 1), act()).await.unwrap();
     assert!(house.stores.keys.version().await.unwrap() > before);
     assert_eq!(house.stores.keys.list().await.unwrap().len(), 1);
 
@@ -92,8 +92,8 @@ async fn the_secret_of_a_key_that_signs_is_sealed_for_its_row(
 ) {
     let house = backend.open().await;
     let keys = &house.stores.keys;
-    keys.add(signer("key_b")).await.unwrap();
-    keys.add(key("key_c", 2)).await.unwrap();
+    keys.add(signer("key_b"), act()).await.unwrap();
+    keys.add(key("key_c", 2), act()).await.unwrap();
     assert_eq!(keys.list().await.unwrap(), [signer("key_b"), key("key_c", 2)]);
     assert_eq!(keys.look_up("key_b").await.unwrap().unwrap().signing, Signing::With(Secret::new(SECRET)));
 
@@ -113,7 +113,7 @@ async fn the_secret_of_a_key_that_signs_is_sealed_for_its_row(
 #[tokio::test]
 async fn no_file_of_the_store_holds_a_secret_in_clear() {
     let house = Backend::Sqlite.open().await;
-    house.stores.keys.add(signer("key_b")).await.unwrap();
+    house.stores.keys.add(signer("key_b"), act()).await.unwrap();
     let StoreConfig::Sqlite(config) = &house.config else { unreachable!() };
     let folder = config.path.parent().unwrap();
     let holds = |bytes: &[u8], text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
@@ -130,8 +130,8 @@ async fn no_file_of_the_store_holds_a_secret_in_clear() {
 #[tokio::test]
 async fn a_revoked_key_leaves_no_secret_behind(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
-    house.stores.keys.add(signer("key_b")).await.unwrap();
-    assert!(house.stores.keys.revoke("key_b", at(5)).await.unwrap());
+    house.stores.keys.add(signer("key_b"), act()).await.unwrap();
+    assert!(house.stores.keys.revoke("key_b", at(5), act()).await.unwrap());
     let revoked = Key { revoked_at: Some(at(5)), ..key("key_b", 1) };
     assert_eq!(house.stores.keys.look_up("key_b").await.unwrap(), Some(revoked));
 }
@@ -143,8 +143,8 @@ async fn the_last_use_only_grows_and_is_no_change_of_a_key(
 ) {
     let house = backend.open().await;
     let keys = &house.stores.keys;
-    keys.add(key("key_b", 1)).await.unwrap();
-    keys.add(key("key_c", 1)).await.unwrap();
+    keys.add(key("key_b", 1), act()).await.unwrap();
+    keys.add(key("key_c", 1), act()).await.unwrap();
     let version = keys.version().await.unwrap();
     let used = |id: &str, seconds| (id.to_owned(), at(seconds));
     keys.touch(vec![used("key_b", 20), used("key_x", 20)]).await.unwrap();

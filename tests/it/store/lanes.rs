@@ -75,3 +75,58 @@ async fn a_row_that_cannot_be_read_takes_nobodys_room(#[values(Backend::Sqlite, 
     assert_eq!(ids(&lent), [sound]);
     assert_eq!(house.stores.counts.unaccounted(), 0);
 }
+
+async fn queued_by(stores: &Stores, client: &str, due: i64) -> MessageId {
+    let mut new = message("o1", at(due));
+    new.client = client.into();
+    let id = new.id;
+    stores.outbox.accept(new, None).await.unwrap();
+    id
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_flood_of_one_client_is_not_the_waiting_of_another(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let house = backend.open().await;
+    let (stores, queue) = (&house.stores, &house.stores.queue);
+    for _ in 0..10 {
+        futures_util::future::join_all((0..500).map(|n| queued_by(stores, "flood", n % 100))).await;
+    }
+    let (late, waiting) = (queued_by(stores, "quiet", 500).await, queued_by(stores, "soon", 900).await);
+    assert_eq!(queue.next_due(&[open_account("shop", 9)]).await.unwrap(), Some(at(0)));
+    // One at a time, as slots come free: it is the second at the latest.
+    let mut lent = Vec::new();
+    for _ in 0..4 {
+        lent.extend(ids(&queue.lease(Lane::Normal, &[open_account("shop", 1)], 1, at(600), HOLD).await.unwrap()));
+    }
+    assert_eq!(lent.iter().position(|id| *id == late), Some(1));
+    assert_eq!((lent.len(), lent.contains(&waiting)), (4, false), "what is not due yet has no turn");
+    // Many at once.
+    let again = [queued_by(stores, "quiet", 501).await, queued_by(stores, "quiet", 502).await];
+    let lent = ids(&queue.lease(Lane::Normal, &[open_account("shop", 64)], 64, at(600), HOLD).await.unwrap());
+    assert_eq!(lent.len(), 64, "no turn is left unused");
+    assert!(again.iter().all(|id| lent.contains(id)));
+    assert_eq!(stores.counts.unaccounted(), 0);
+}
+
+#[rstest]
+#[tokio::test]
+async fn of_one_client_the_oldest_due_goes_first_and_the_others_still_have_a_date(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let house = backend.open().await;
+    let (stores, queue) = (&house.stores, &house.stores.queue);
+    let open = [open_account("shop", 9)];
+    let b = [queued_by(stores, "b", 7).await, queued_by(stores, "b", 3).await];
+    let a = [queued_by(stores, "a", 50).await, queued_by(stores, "a", 6).await];
+    assert_eq!(queue.next_due(&open).await.unwrap(), Some(at(3)));
+    assert_eq!(stores.counts.oldest_ready(at(9)).await.unwrap(), Some(at(3)));
+    let mut lent = Vec::new();
+    for _ in 0..5 {
+        lent.extend(ids(&queue.lease(Lane::Normal, &open, 1, at(9), HOLD).await.unwrap()));
+    }
+    assert_eq!(lent, [a[1], b[1], b[0]]);
+    assert_eq!(queue.next_due(&open).await.unwrap(), Some(at(50)));
+}

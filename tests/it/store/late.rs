@@ -8,7 +8,8 @@ use wxgate::store::{Rescued, StateCount, Stores};
 
 use super::backend::{Backend, House};
 use super::build::{
-    HOLD, WINDOW, at, foreign_receipt, leased, look_up, message, path, receipt, settlement, shop, to_queued, to_sent,
+    HOLD, WINDOW, act, at, foreign_receipt, leased, look_up, message, path, receipt, settlement, shop, to_queued,
+    to_sent,
 };
 
 /// A lease of 0 s that was taken back at 100 s.
@@ -66,7 +67,7 @@ async fn a_late_result_does_not_undo_what_was_decided_since(
     let canceled = taken_back(&house, OnUnknown::Retry).await;
     messages.cancel(canceled.message_id, at(101)).await.unwrap();
     let resolved = taken_back(&house, OnUnknown::Hold).await;
-    messages.resolve(resolved.message_id, State::Failed, at(101)).await.unwrap();
+    messages.resolve(resolved.message_id, State::Failed, at(101), act()).await.unwrap();
     let lent = taken_back(&house, OnUnknown::Retry).await;
     queue.lease(Lane::Normal, &shop(), 9, at(101), HOLD).await.unwrap();
     for (lease, state, reason) in [

@@ -18,7 +18,7 @@ use wxgate::store::{Accepted, Settled};
 
 use self::verbs::{Verb, verbs};
 use super::backend::{Backend, House};
-use super::build::{HOLD, WINDOW, at, attempt, foreign_receipt, key, message, open_account, path, receipt};
+use super::build::{HOLD, WINDOW, act, at, attempt, foreign_receipt, key, message, open_account, path, receipt};
 use crate::paper::{self, Boot, Effect, Held, Id, Order, Paper, Report, is_waiting};
 
 /// Enough for every message of a run: what a limit does is another test's business.
@@ -87,7 +87,7 @@ impl Run {
             Verb::Resolve { which, state } => {
                 if let Some((id, message_id)) = self.nth(which) {
                     let state = [State::Sent, State::Failed, State::Delivered][usize::from(state)];
-                    let changed = stores.messages.resolve(message_id, state, now).await.unwrap().unwrap();
+                    let changed = stores.messages.resolve(message_id, state, now, act()).await.unwrap().unwrap();
                     assert_eq!(changed.applied, self.paper.resolve(id, state));
                 }
             }

@@ -10,7 +10,7 @@ use wxgate::store::messages::Changed;
 use wxgate::store::{Error, Stores};
 
 use super::backend::Backend;
-use super::build::{HOLD, at, leased, look_up, message, sent, settlement, shop, to_queued, unknown};
+use super::build::{HOLD, act, at, leased, look_up, message, sent, settlement, shop, to_queued, unknown};
 
 async fn ids(stores: &Stores, filter: MessageFilter) -> Vec<MessageId> {
     let page = stores.messages.list(filter, PageRequest { limit: 200, after: None }).await.unwrap();
@@ -197,19 +197,19 @@ async fn only_what_is_unknown_is_resolved(#[values(Backend::Sqlite, Backend::Pos
     let messages = &house.stores.messages;
     for state in [State::Sent, State::Failed] {
         let id = unknown(&house.stores, "o1").await;
-        let odd = messages.resolve(id, State::Delivered, at(2)).await.unwrap();
+        let odd = messages.resolve(id, State::Delivered, at(2), act()).await.unwrap();
         assert_eq!(odd, Some(Changed { applied: false, state: State::Unknown }));
-        let changed = messages.resolve(id, state, at(2)).await.unwrap();
+        let changed = messages.resolve(id, state, at(2), act()).await.unwrap();
         assert_eq!(changed, Some(Changed { applied: true, state }));
         assert_eq!(look_up(&house.stores, id).await.state_reason.as_deref(), Some("operator"));
-        let again = messages.resolve(id, State::Failed, at(3)).await.unwrap();
+        let again = messages.resolve(id, State::Failed, at(3), act()).await.unwrap();
         assert_eq!(again, Some(Changed { applied: false, state }));
     }
     let lease = leased(&house.stores, message("o1", at(0))).await;
     let id = lease.message_id;
     let next = Next::Rejected { reason: "43004".to_owned() };
     house.stores.queue.settle(lease, settlement(next), at(1)).await.unwrap();
-    let refused = messages.resolve(id, State::Sent, at(2)).await.unwrap();
+    let refused = messages.resolve(id, State::Sent, at(2), act()).await.unwrap();
     assert_eq!(refused, Some(Changed { applied: false, state: State::Rejected }));
 }
 
@@ -254,16 +254,16 @@ async fn what_cannot_be_read_can_be_ended_as_failed(#[values(Backend::Sqlite, Ba
     let id = new.id;
     house.stores.outbox.accept(new, None).await.unwrap();
     house.execute("UPDATE messages SET on_unknown = 'perhaps'").await;
-    let waits = messages.resolve(id, State::Failed, at(1)).await.unwrap();
+    let waits = messages.resolve(id, State::Failed, at(1), act()).await.unwrap();
     assert_eq!(waits, Some(Changed { applied: false, state: State::Queued }));
     assert!(house.stores.queue.lease(Lane::Normal, &shop(), 9, at(2), HOLD).await.unwrap().is_empty());
 
-    assert!(matches!(messages.resolve(id, State::Sent, at(3)).await, Err(Error::Corrupt { .. })));
-    let ended = messages.resolve(id, State::Failed, at(3)).await.unwrap();
+    assert!(matches!(messages.resolve(id, State::Sent, at(3), act()).await, Err(Error::Corrupt { .. })));
+    let ended = messages.resolve(id, State::Failed, at(3), act()).await.unwrap();
     assert_eq!(ended, Some(Changed { applied: true, state: State::Failed }));
-    let again = messages.resolve(id, State::Failed, at(4)).await.unwrap();
+    let again = messages.resolve(id, State::Failed, at(4), act()).await.unwrap();
     assert_eq!(again, Some(Changed { applied: false, state: State::Failed }));
-    assert_eq!(messages.resolve(MessageId::generate(at(0)), State::Failed, at(4)).await.unwrap(), None);
+    assert_eq!(messages.resolve(MessageId::generate(at(0)), State::Failed, at(4), act()).await.unwrap(), None);
     let failed = house.stores.counts.states();
     assert_eq!(failed.iter().map(|line| (line.state, line.count)).collect::<Vec<_>>(), [(State::Failed, 1)]);
     house.execute("UPDATE messages SET on_unknown = 'hold'").await;

@@ -10,7 +10,7 @@ use wxgate::store::Stores;
 
 use super::backend::Backend;
 use super::build::{
-    HOLD, WINDOW, at, callback, leased, look_up, message, path, receipt, sent, shop, to_queued, unknown,
+    HOLD, WINDOW, act, at, callback, leased, look_up, message, path, receipt, sent, shop, to_queued, unknown,
 };
 
 async fn scheduled(stores: &Stores, account: &str, send_at: Timestamp) -> NewMessage {
@@ -62,7 +62,7 @@ async fn what_is_due_may_have_been_sent_and_what_is_due_later_cannot(
     // In batches, and once.
     let mut touched = Vec::new();
     for _ in 0..4 {
-        touched.push(stores.restore.doubt(at(100), 4).await.unwrap());
+        touched.push(stores.restore.doubt(at(100), 4, None).await.unwrap());
     }
     assert_eq!(touched, [4, 2, 0, 0]);
     assert!(stores.restore.at_stake(at(100)).await.unwrap().is_empty());
@@ -107,7 +107,7 @@ async fn the_newest_date_is_that_of_whatever_came_last(#[values(Backend::Sqlite,
     later.received_at = at(30);
     house.stores.inbox.record(later).await.unwrap();
     assert_eq!(newest().await, Some(at(30)));
-    house.stores.users.bind("shop", &super::build::openid("o1"), Some("u1"), at(40)).await.unwrap();
+    house.stores.users.bind("shop", &super::build::openid("o1"), Some("u1"), at(40), act()).await.unwrap();
     assert_eq!(newest().await, Some(at(40)));
 }
 
@@ -119,7 +119,7 @@ async fn a_row_that_cannot_be_read_holds_up_no_other(#[values(Backend::Sqlite, B
         house.stores.outbox.accept(message(touser, at(0)), None).await.unwrap();
     }
     house.execute("UPDATE messages SET on_unknown = 'perhaps' WHERE touser = 'o1'").await;
-    assert_eq!(house.stores.restore.doubt(at(1), 9).await.unwrap(), 2);
-    assert_eq!(house.stores.restore.doubt(at(1), 9).await.unwrap(), 0);
+    assert_eq!(house.stores.restore.doubt(at(1), 9, None).await.unwrap(), 2);
+    assert_eq!(house.stores.restore.doubt(at(1), 9, None).await.unwrap(), 0);
     assert_eq!(house.stores.counts.unaccounted(), 0);
 }

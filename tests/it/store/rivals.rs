@@ -12,7 +12,7 @@ use wxgate::store::Stores;
 
 use super::backend::Backend;
 use super::build::{
-    WINDOW, at, attempt, leased, look_up, message, receipt, sent, settlement, to_queued, to_sent, unknown,
+    WINDOW, act, at, attempt, leased, look_up, message, receipt, sent, settlement, to_queued, to_sent, unknown,
 };
 
 /// What else the person was sent.
@@ -49,7 +49,7 @@ async fn send(stores: &Stores, other: Other) -> MessageId {
             let again = stores.queue.lease(lane, &super::build::shop(), 1, at(3), super::build::HOLD).await.unwrap();
             stores.queue.settle(again[0].clone(), to_sent(Some("901")), at(4)).await.unwrap();
         }
-        Other::FailedByHand => drop(stores.messages.resolve(id, State::Failed, at(3)).await.unwrap()),
+        Other::FailedByHand => drop(stores.messages.resolve(id, State::Failed, at(3), act()).await.unwrap()),
         Other::Busy | Other::BusyToTheEnd => {}
     }
     id

@@ -284,5 +284,7 @@ fn account(base_url: String) -> Account {
         on_unknown: OnUnknown::default(),
         templates: BTreeMap::new(),
         replies: Replies::default(),
+        daily_quota: None,
+        quiet: None,
     }
 }

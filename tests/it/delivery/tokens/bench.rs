@@ -89,8 +89,10 @@ fn account(base_url: &str) -> Account {
         token_api: TokenApi::Stable,
         base_url: base_url.to_owned(),
         on_unknown: OnUnknown::default(),
+        daily_quota: None,
         templates: std::collections::BTreeMap::new(),
         replies: Replies::default(),
+        quiet: None,
     }
 }
 

@@ -29,7 +29,7 @@ async fn open_with(config: PostgresConfig) -> Stores {
 }
 
 /// A store as a node of its own name.
-async fn open_as(database: &Database, name: &str) -> Stores {
+pub(super) async fn open_as(database: &Database, name: &str) -> Stores {
     open_with(PostgresConfig { node: name.to_owned(), ..database.config() }).await
 }
 

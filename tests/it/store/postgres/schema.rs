@@ -2,6 +2,7 @@
 
 use futures_util::future::join_all;
 use wxgate::config::store::StoreConfig;
+use wxgate::domain::audit::ActFilter;
 use wxgate::domain::ids::BootId;
 use wxgate::domain::message::MessageFilter;
 use wxgate::domain::page::PageRequest;
@@ -72,7 +73,7 @@ fn both_kinds_of_store_have_the_same_migrations() {
     assert!(!names("sqlite").is_empty());
 }
 
-/// Both kinds have the same tables with the same columns; PostgreSQL's know their process and their place besides.
+/// Both kinds have the same tables with the same columns; PostgreSQL's know their process and their order besides.
 #[tokio::test]
 async fn both_kinds_of_store_have_the_same_columns() {
     let database = Database::create().await;
@@ -80,7 +81,7 @@ async fn both_kinds_of_store_have_the_same_columns() {
     let theirs: Vec<String> = database
         .column(
             "SELECT table_name || '.' || column_name FROM information_schema.columns WHERE table_schema = 'public'
-                AND table_name NOT IN ('nodes', 'schema_version') AND column_name NOT IN ('boot', 'horizon') ORDER BY 1",
+                AND table_name NOT IN ('nodes', 'schema_version') AND column_name NOT IN ('boot', 'number', 'horizon') ORDER BY 1",
         )
         .await;
     let sqlite = rusqlite::Connection::open_in_memory().unwrap();
@@ -122,6 +123,9 @@ async fn rows_of_every_shipped_version_are_read_after_the_migrations() {
         assert_eq!((stores.counts.accepted(), stores.counts.unaccounted()), (2, 0));
         assert_eq!(stores.counts.unmatched_receipts().await.unwrap(), 1);
         assert_eq!(stores.keys.list().await.unwrap().len(), 1);
+        assert_eq!(stores.accounts.list().await.unwrap().len(), usize::from(number >= 9));
+        let acts = stores.audit.list(ActFilter::default(), PageRequest { limit: 9, after: None }).await.unwrap().items;
+        assert_eq!(acts.len(), usize::from(number >= 10));
         assert!(stores.users.by_user_id("shop", "u7").await.unwrap().is_some());
         let lent = stores.queue.lease(Lane::Urgent, &shop(), 9, at(1), HOLD).await.unwrap();
         assert_eq!(lent.len(), 1);

@@ -1,0 +1,1 @@
+INSERT INTO parks (account, until) VALUES ('shop', 1700000000000);
