@@ -27,6 +27,7 @@ use crate::services::batches::Batches;
 use crate::services::breaker::{BreakerRules, Breakers};
 use crate::services::clock_watch::ClockWatch;
 use crate::services::dispatch::{Dispatch, Running};
+use crate::services::feed::Feed;
 use crate::services::health::Health;
 use crate::services::limits::Limits;
 use crate::services::outcomes::Outcomes;
@@ -87,6 +88,7 @@ impl App {
         let doors = TokenDoors {
             client: client.clone(),
             kept: stores.tokens.clone(),
+            events: stores.events.clone(),
             shared,
             call_limit: config.wechat.timeout,
             clock: clock.clone(),
@@ -175,6 +177,7 @@ impl App {
             messages: stores.messages.clone(),
             inbox: stores.inbox.clone(),
             batches: stores.batches.clone(),
+            events: stores.events.clone(),
             audit: stores.audit.clone(),
             retention: config.retention,
             outcomes: outcomes.clone(),
@@ -209,6 +212,7 @@ impl App {
         let verify = Verify { accounts: accounts.clone(), clock: clock.clone(), freshness: config.callback.freshness };
         let health =
             Health::new(stores.counts.clone(), redis, tokens.clone(), (quotas, paces), accounts.clone(), clock.clone());
+        let feed = Feed::new(stores.events.clone(), stopping.clone());
         let users = Users::new(stores.users.clone(), accounts, clock.clone());
         let state = HttpState {
             access: access.clone(),
@@ -221,6 +225,7 @@ impl App {
             receive,
             tokens,
             users,
+            feed,
             suppressions,
             health,
             metrics: metrics.clone(),

@@ -49,6 +49,7 @@ points! {
     AcceptKept = "accept.kept",
     AcceptReplayed = "accept.replayed",
     AnswerReady = "answer.ready",
+    EventsWritten = "events.written",
     CommitBefore = "commit.before",
     CommitAfter = "commit.after",
     LeaseWritten = "lease.written",

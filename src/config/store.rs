@@ -179,6 +179,7 @@ mod tests {
 pub struct RetentionConfig {
     pub messages: Duration,
     pub callbacks: Duration,
+    pub events: Duration,
     pub audit: Duration,
 }
 
@@ -189,6 +190,8 @@ impl RetentionConfig {
         Self {
             messages: section.span("messages", 8 * day..=3660 * day),
             callbacks: section.span("callbacks", 2 * day..=3660 * day),
+            // A subscriber may be away for a weekend.
+            events: section.span("events", day..=3660 * day),
             audit: section.span("audit", 30 * day..=3660 * day),
         }
     }

@@ -26,6 +26,8 @@ pub struct NewCallback {
     pub receipts: Vec<Receipt>,
     /// What it says about the sender.
     pub user: Option<UserSeen>,
+    /// What subscribers are told of it, a JSON object; `None`: nothing.
+    pub told: Option<String>,
 }
 
 /// What people write, and what they are answered, never reaches a log.
@@ -99,6 +101,7 @@ mod tests {
             received_at: Timestamp::from_seconds(1),
             receipts: Vec::new(),
             user: None,
+            told: None,
         };
         let seen = Recorded::Seen { reply: callback.reply.clone() };
         let shown = format!("{callback:?} {seen:?}");

@@ -94,6 +94,15 @@ id!(
     BootId, "boot_"
 );
 
+impl EventId {
+    /// As `generate`, and sorted behind `earlier` when that was made at the same moment.
+    pub fn generate_behind(earlier: Option<Self>, now: Timestamp) -> Self {
+        let new = Self::generate(now);
+        let same_moment = earlier.filter(|earlier| earlier.0.timestamp_ms() == new.0.timestamp_ms());
+        same_moment.and_then(|earlier| earlier.0.increment().ok()).map_or(new, Self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +114,18 @@ mod tests {
         assert_eq!(MessageId::parse(&early.to_string()), Some(early));
         assert!(early.to_string() < late.to_string());
         assert_eq!(early.body().len(), 26);
+    }
+
+    #[test]
+    fn ids_of_one_moment_sort_as_they_were_made() {
+        let at = Timestamp::from_millis(1_000);
+        let mut ids = vec![EventId::generate(at)];
+        for _ in 0..20 {
+            ids.push(EventId::generate_behind(ids.last().copied(), at));
+        }
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        let later = EventId::generate_behind(ids.last().copied(), Timestamp::from_millis(1_001));
+        assert!(Some(&later) > ids.last());
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod batch;
 pub mod callback;
 pub mod caller;
 pub mod clock;
+pub mod event;
 pub mod ids;
 pub mod jwt;
 pub mod limit;

@@ -4,8 +4,8 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tower::Service;
 
-use super::context::Peer;
+use super::context::{Patience, Peer};
 
 /// Nothing has been sent by the client since the last answer (or since it connected).
 const IDLE: u8 = 0;
@@ -49,12 +49,19 @@ struct Progress {
     used: AtomicBool,
     /// The last request was answered before its body was read to the end.
     unread: AtomicBool,
+    /// How long the client may take nothing of the answer under way, in ms; 0: for ever.
+    patience: AtomicU64,
+    /// Since when it takes nothing, in ms after `opened`, and one; 0: it does.
+    stalled: AtomicU64,
 }
 
 impl Progress {
+    fn now(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     fn enter(&self, phase: u8) {
-        let millis = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.since.store(millis, Ordering::Relaxed);
+        self.since.store(self.now(), Ordering::Relaxed);
         self.phase.store(phase, Ordering::Relaxed);
     }
 
@@ -62,11 +69,25 @@ impl Progress {
         self.phase.load(Ordering::Relaxed) == phase
     }
 
+    /// What came of writing.
+    fn wrote<T>(&self, written: &Poll<T>) {
+        if written.is_ready() {
+            self.stalled.store(0, Ordering::Relaxed);
+        } else if self.stalled.load(Ordering::Relaxed) == 0 {
+            self.stalled.store(self.now().saturating_add(1), Ordering::Relaxed);
+        }
+    }
+
+    fn stall_ends(&self) -> Option<Instant> {
+        let (patience, stalled) = (self.patience.load(Ordering::Relaxed), self.stalled.load(Ordering::Relaxed));
+        (patience > 0 && stalled > 0).then(|| self.opened + Duration::from_millis(stalled.saturating_add(patience)))
+    }
+
     /// When the client has had its time. `None`: it is our turn.
     fn due(&self, limits: Limits) -> Option<Instant> {
         let since = self.opened + Duration::from_millis(self.since.load(Ordering::Relaxed));
         match self.phase.load(Ordering::Relaxed) {
-            BUSY => None,
+            BUSY => self.stall_ends(),
             IDLE if self.used.load(Ordering::Relaxed) => Some(since + limits.idle),
             _ => Some(since + limits.header),
         }
@@ -83,17 +104,21 @@ pub(super) enum End {
 }
 
 /// A connection under our clock. Resolves when it is over; dropping it cuts it.
-pub(super) struct Guarded<I: AsyncRead + AsyncWrite + Unpin> {
-    inner: http1::Connection<TokioIo<Watched<I>>, Handler>,
+pub(super) struct Guarded<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
+    inner: http1::UpgradeableConnection<TokioIo<Watched<I>>, Handler>,
+    /// The stream, when HTTP is done with it.
+    left: Left<I>,
     timer: Pin<Box<Sleep>>,
     progress: Arc<Progress>,
     limits: Limits,
 }
 
+type Left<I> = Arc<Mutex<Option<I>>>;
+
 /// Binds a stream to the routes.
 pub(super) fn guard<I>(stream: I, peer: Peer, router: Router, limits: Limits) -> Guarded<I>
 where
-    I: AsyncRead + AsyncWrite + Unpin,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let opened = Instant::now();
     let progress = Arc::new(Progress {
@@ -102,17 +127,21 @@ where
         since: AtomicU64::new(0),
         used: AtomicBool::new(false),
         unread: AtomicBool::new(false),
+        patience: AtomicU64::new(0),
+        stalled: AtomicU64::new(0),
     });
-    let io = TokioIo::new(Watched { stream, progress: progress.clone() });
+    let left = Left::default();
+    let io = TokioIo::new(Watched { stream: Some(stream), left: left.clone(), progress: progress.clone() });
     let handler = Handler { router, peer, progress: progress.clone() };
     // Our clock replaces hyper's, which would close idle connections after the time for a head.
     let inner = http1::Builder::new()
         .half_close(true)
         .header_read_timeout(None)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(io, handler);
+        .serve_connection(io, handler)
+        .with_upgrades();
     let timer = Box::pin(tokio::time::sleep_until(opened + limits.header));
-    Guarded { inner, timer, progress, limits }
+    Guarded { inner, left, timer, progress, limits }
 }
 
 /// How long, and how much, a closing connection still takes in.
@@ -121,7 +150,7 @@ const LINGER_BYTES: usize = 16 * 1024 * 1024;
 /// The longest head (and the largest piece of a body that is read at once).
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-impl<I: AsyncRead + AsyncWrite + Unpin> Guarded<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Guarded<I> {
     /// From now on: no further request. `true`: nothing is under way, so the connection may be dropped at once.
     pub(super) fn wind_down(&mut self) -> bool {
         Pin::new(&mut self.inner).graceful_shutdown();
@@ -130,14 +159,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guarded<I> {
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + Unpin> Guarded<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Guarded<I> {
     /// After the end: takes in what the client still sends of a body that nobody read, for a while. Closing a socket
     /// with unread bytes resets it, and the client would lose the answer that says why (413, 401 …).
     pub(super) async fn linger(self) {
         if !self.progress.unread.load(Ordering::Relaxed) {
             return;
         }
-        let mut stream = self.inner.into_parts().io.into_inner().stream;
+        drop(self.inner);
+        let Some(mut stream) = self.left.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         let drain = async {
             let mut waste = vec![0; 16 * 1024];
             let mut left = LINGER_BYTES;
@@ -153,7 +183,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guarded<I> {
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + Unpin> Future for Guarded<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Future for Guarded<I> {
     type Output = End;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
@@ -183,17 +213,31 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Future for Guarded<I> {
     }
 }
 
-/// A stream that notes when a head begins.
+/// A stream that notes when a head begins, and when nothing of an answer is taken.
 struct Watched<I> {
-    stream: I,
+    /// Taken only when it is dropped.
+    stream: Option<I>,
+    left: Left<I>,
     progress: Arc<Progress>,
+}
+
+impl<I: Unpin> Watched<I> {
+    fn stream(&mut self) -> io::Result<Pin<&mut I>> {
+        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl<I> Drop for Watched<I> {
+    fn drop(&mut self) {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = self.stream.take();
+    }
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
+        let read = this.stream()?.poll_read(cx, buf);
         if buf.filled().len() > before && this.progress.is(IDLE) {
             this.progress.enter(HEAD);
         }
@@ -203,15 +247,18 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
 
 impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+        let this = self.get_mut();
+        let written = this.stream()?.poll_write(cx, bytes);
+        this.progress.wrote(&written);
+        written
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        self.get_mut().stream()?.poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        self.get_mut().stream()?.poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -219,11 +266,14 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, parts)
+        let this = self.get_mut();
+        let written = this.stream()?.poll_write_vectored(cx, parts);
+        this.progress.wrote(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
 }
 
@@ -252,6 +302,8 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
         let progress = self.progress.clone();
         Box::pin(async move {
             let response: Response = answer.await?;
+            let patience = response.extensions().get::<Patience>().map_or(0, |patience| patience.0.as_millis());
+            progress.patience.store(u64::try_from(patience).unwrap_or(u64::MAX), Ordering::Relaxed);
             Ok(response.map(|inner| Tracked { inner, progress }))
         })
     }
@@ -318,5 +370,57 @@ impl HttpBody for Tracked {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use axum::routing::get;
+    use futures_util::stream;
+    use tokio::io::{AsyncWriteExt, DuplexStream};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    async fn endless() -> Response {
+        let frames = stream::repeat_with(|| Ok::<_, io::Error>(Bytes::from_static(&[b'x'; 64])));
+        let mut response = Response::new(Body::from_stream(frames));
+        response.extensions_mut().insert(Patience(Duration::from_millis(200)));
+        response
+    }
+
+    /// A connection with an answer without an end, and its other side.
+    async fn listening() -> (Guarded<DuplexStream>, DuplexStream) {
+        let (ours, mut theirs) = tokio::io::duplex(4096);
+        let router = Router::new().route("/", get(endless));
+        let peer = Peer(SocketAddr::from(([127, 0, 0, 1], 1)));
+        theirs.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        (guard(ours, peer, router, Limits { header: LONG, idle: LONG }), theirs)
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_of_an_endless_answer_is_cut() {
+        let (connection, _theirs) = listening().await;
+        assert_eq!(tokio::time::timeout(LONG, connection).await.unwrap(), End::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn who_takes_a_little_now_and_then_is_not() {
+        let (mut connection, mut theirs) = listening().await;
+        let slow = async {
+            // Longer than the patience in all.
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                let mut some = [0; 4096];
+                assert!(theirs.read(&mut some).await.unwrap() > 0);
+            }
+        };
+        tokio::select! {
+            end = &mut connection => panic!("{end:?}"),
+            () = slow => {}
+        }
     }
 }

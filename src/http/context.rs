@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 
@@ -12,6 +13,10 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The other end of the connection; the server puts it into the request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
+
+/// In the extensions of an answer without an end: its connection is cut when the reader takes nothing for so long.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience(pub Duration);
 
 /// In the extensions of every request that passes the front.
 #[derive(Clone, Debug)]

@@ -19,6 +19,7 @@ use crate::services::accept::{AcceptError, FieldError};
 use crate::services::access::AccessError;
 use crate::services::accounts::AccountError;
 use crate::services::batches::BatchError;
+use crate::services::feed::FeedError;
 use crate::services::limits::Refusal;
 use crate::services::reports::ReportError;
 use crate::services::suppressions::SuppressionError;
@@ -309,6 +310,16 @@ impl From<AccessError> for ApiError {
             }
             AccessError::NoRoom => Self::new(Code::Overloaded, error.to_string()),
             AccessError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<FeedError> for ApiError {
+    fn from(error: FeedError) -> Self {
+        match error {
+            FeedError::Full => Self::new(Code::Overloaded, error.to_string()),
+            FeedError::Stopping => Self::new(Code::ShuttingDown, error.to_string()),
+            FeedError::Store(error) => error.into(),
         }
     }
 }

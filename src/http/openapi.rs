@@ -4,7 +4,7 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::api::{accounts, audit, batches, messages, send_request, suppressions, users, views};
+use super::api::{accounts, audit, batches, events, events_ws, messages, send_request, suppressions, users, views};
 use super::error::{Code, Problem, Upstream};
 use super::security::Schemes;
 use super::{health, problems};
@@ -18,16 +18,18 @@ use super::{health, problems};
     paths(
         messages::send, messages::list, messages::look_up, messages::cancel, messages::retry, messages::resolve,
         batches::send, batches::look_up, batches::cancel,
+        events::list, events_ws::watch,
         accounts::list, accounts::create, accounts::look_up, accounts::change, accounts::delete, accounts::token::token,
         users::look_up, users::bind, suppressions::list, suppressions::lift, audit::list,
         health::health, health::ready, health::metrics, problems::list, problems::look_up,
     ),
     components(schemas(
-        Problem, Upstream, Code, send_request::KeywordValue, send_request::MiniProgramValue, views::RehearsalView,
+        Problem, Upstream, Code, events::EventView, send_request::KeywordValue, send_request::MiniProgramValue, views::RehearsalView,
     )),
     tags(
         (name = "messages", description = "Send, read, cancel, retry, resolve."),
         (name = "batches", description = "Many sends at once: keep, read, cancel."),
+        (name = "events", description = "What happened: to go through, or as it happens."),
         (name = "accounts", description = "WeChat accounts made at run time, and the tokens of all."),
         (name = "users", description = "Openids that were seen, their business user ids, and whom WeChat refuses."),
         (name = "audit", description = "Who did what to the gateway itself."),

@@ -11,6 +11,7 @@ use crate::services::accept::Accept;
 use crate::services::access::Access;
 use crate::services::accounts::Register;
 use crate::services::batches::Batches;
+use crate::services::feed::Feed;
 use crate::services::health::Health;
 use crate::services::receive::Receive;
 use crate::services::reports::Reports;
@@ -34,6 +35,7 @@ pub struct HttpState {
     pub receive: Receive,
     pub tokens: Tokens,
     pub users: Users,
+    pub feed: Feed,
     pub suppressions: Suppressions,
     pub health: Health,
     pub metrics: Metrics,
@@ -64,6 +66,7 @@ parts! {
     Arc<dyn store::Audit> => audit,
     Tokens => tokens,
     Users => users,
+    Feed => feed,
     Suppressions => suppressions,
     Health => health,
     Metrics => metrics,

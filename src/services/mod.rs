@@ -1,7 +1,7 @@
 //! The stations of a message's road, one file a station.
 //!
 //! The road: [`accept`] → [`dispatch`] (with [`tokens`]) → [`verify`] → [`receive`].
-//! Beside it: [`access`] (keys, tokens and signatures of callers), [`accounts`], [`batches`], [`users`], [`reports`] (views and changes by hand), [`outcomes`] (who waits
+//! Beside it: [`access`] (keys, tokens and signatures of callers), [`accounts`], [`batches`], [`users`], [`feed`] (events), [`reports`] (views and changes by hand), [`outcomes`] (who waits
 //! for what), [`limits`] (how often), [`verdict`], [`breaker`], [`pace`] and [`quota`] (rules of [`dispatch`]), [`slots`] (how many at once), [`sweep`] (repairs), [`clock_watch`], [`health`].
 
 pub mod accept;
@@ -11,6 +11,7 @@ pub mod batches;
 pub mod breaker;
 pub mod clock_watch;
 pub mod dispatch;
+pub mod feed;
 pub mod health;
 pub mod limits;
 pub mod outcomes;

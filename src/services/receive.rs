@@ -100,6 +100,7 @@ impl Receive {
             received_at: now,
             receipts,
             user: user_seen(inbound),
+            told: inbound.told(),
         }
     }
 

@@ -31,6 +31,7 @@ pub struct Sweep {
     pub messages: Arc<dyn store::Messages>,
     pub inbox: Arc<dyn store::Inbox>,
     pub batches: Arc<dyn store::Batches>,
+    pub events: Arc<dyn store::Events>,
     pub audit: Arc<dyn store::Audit>,
     pub retention: RetentionConfig,
     pub outcomes: Outcomes,
@@ -124,6 +125,7 @@ impl Sweep {
                 break;
             }
         }
+        while self.events.forget(now.minus(self.retention.events), FORGET_BATCH).await? == FORGET_BATCH {}
         while self.batches.forget(now.minus(self.retention.messages), BATCH).await? == BATCH {}
         while self.audit.forget(now.minus(self.retention.audit), BATCH).await? == BATCH {}
         if messages + callbacks > 0 {

@@ -10,6 +10,7 @@ pub mod batches;
 mod bounds;
 pub mod callbacks;
 pub mod counts;
+pub mod events;
 mod figures;
 mod history;
 pub mod keys;
@@ -29,6 +30,7 @@ pub mod sqlite;
 mod suppressed;
 pub mod suppressions;
 pub mod tokens;
+mod told;
 mod turns;
 pub mod users;
 
@@ -42,6 +44,7 @@ pub use audit::Audit;
 pub use batches::{Batches, KeptBatch};
 pub use callbacks::Inbox;
 pub use counts::{Counts, Space, StateCount};
+pub use events::{Events, Raise, Stretch};
 pub use keys::Keys;
 pub use limits::SharedLimits;
 pub use messages::Messages;
@@ -71,6 +74,7 @@ pub struct Stores {
     pub users: Arc<dyn Users>,
     pub suppressions: Arc<dyn Suppressions>,
     pub counts: Arc<dyn Counts>,
+    pub events: Arc<dyn Events>,
     pub restore: Arc<dyn Restore>,
     pub reseal: Arc<dyn Reseal>,
     pub closing: Arc<dyn Closing>,

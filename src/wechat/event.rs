@@ -11,10 +11,14 @@ pub use details::{
     ScanCode, SubscribeAnswer, SubscribeSent, VerificationEvent, VerificationKind,
 };
 
+use serde::Serialize;
+
 use super::message::{Place, integer, number, optional, text};
 use super::tree::Node;
 
-#[derive(Clone, Debug, PartialEq)]
+/// Serialized, it is what came with the event, under the names that stand here; its own name is told elsewhere.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum Event {
     /// `scene` (without `qrscene_`) and `ticket` only when a QR code was scanned.
     Subscribe {
@@ -111,7 +115,7 @@ pub enum Event {
 }
 
 /// A user's word on their own data: what we hold about them must be deleted or refreshed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct UserRight {
     pub openid: String,
     pub app_id: String,

@@ -2,10 +2,14 @@
 //!
 //! A field that did not come is empty or `None`; a type that is not in the page is kept as [`Message::Unknown`].
 
+use serde::Serialize;
+
 use super::tree::Node;
 
 /// What a user sent. Media ids are temporary (three days).
-#[derive(Clone, Debug, PartialEq)]
+/// Serialized, it is what came with the message, under the names that stand here; its type is told elsewhere.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum Message {
     Text {
         content: String,
@@ -45,7 +49,7 @@ pub enum Message {
 }
 
 /// A point on the map that a user chose.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Place {
     /// Degrees; `Location_X`.
     pub latitude: Option<f64>,

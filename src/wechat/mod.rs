@@ -11,4 +11,5 @@ pub mod message;
 pub mod reply;
 pub mod send;
 pub mod signature;
+pub mod told;
 pub mod tree;

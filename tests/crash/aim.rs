@@ -87,7 +87,7 @@ const fn way(point: Point) -> Way {
         Point::StartMigrated | Point::StartOpened | Point::RescueWritten | Point::RescueKept => Way::Start(None),
         Point::ExpireWritten | Point::ExpireKept => Way::Start(Some(Deed::Expire)),
         Point::ForgetWritten | Point::ForgetKept => Way::Start(Some(Deed::Age)),
-        Point::CommitBefore | Point::CommitAfter => Way::Load(40),
+        Point::EventsWritten | Point::CommitBefore | Point::CommitAfter => Way::Load(40),
         Point::RequestRead
         | Point::AcceptWritten
         | Point::AcceptKept
@@ -122,6 +122,7 @@ const fn outlives_panic(point: Point) -> bool {
         Point::RequestRead
             | Point::AcceptWritten
             | Point::AcceptKept
+            | Point::EventsWritten
             | Point::CommitBefore
             | Point::LeaseWritten
             | Point::DispatchBegun

@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use wxgate::domain::attempt::HistoryEntry;
+use wxgate::domain::event::of_state;
+
 use crate::load::{Crowd, Visitor};
 use crate::person::{Answer, Cancel, Kind, Person};
 use crate::stay::Stay;
@@ -66,6 +69,7 @@ impl Stay {
         count.doubled.extend(doubled.map(|(openid, times)| format!("{openid}: shown {times} times")));
         self.count_callbacks(visitors, &rows, &mut count).await?;
         self.count_keys(&crowd.people, &mut count).await?;
+        self.count_events(&mut count).await?;
         self.count_earlier(&rows, &mut count);
         self.count_figures(caller, &mut count).await?;
         self.read_back(caller, &crowd.people, &mut count).await;
@@ -121,6 +125,25 @@ impl Stay {
                 count.faults.push(format!("{}: its key does not stand for {id}", person.openid));
             }
         }
+        Ok(())
+    }
+
+    /// Each line of a message's history that has a type of event was told once, in its order, and nothing else was.
+    async fn count_events(&self, count: &mut Count) -> Result<(), String> {
+        let mut told: HashMap<String, Vec<String>> = HashMap::new();
+        let events = "SELECT message_id, type FROM events WHERE type LIKE 'message.%' ORDER BY seq";
+        for row in self.books.rows(events).await? {
+            told.entry(row[0].clone()).or_default().push(row[1].clone());
+        }
+        for row in self.books.rows("SELECT id, history FROM messages").await? {
+            let lines = row[1].lines().map(serde_json::from_str::<HistoryEntry>);
+            let history: Vec<_> = lines.filter_map(Result::ok).filter_map(|line| of_state(line.state)).collect();
+            let told = told.remove(&row[0]).unwrap_or_default();
+            if told != history {
+                count.faults.push(format!("{}: its history is {history:?}, told was {told:?}", row[0]));
+            }
+        }
+        // What is older than its retention is gone, and its events may still be there.
         Ok(())
     }
 

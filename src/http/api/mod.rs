@@ -3,6 +3,8 @@
 pub mod accounts;
 pub mod audit;
 pub mod batches;
+pub mod events;
+pub mod events_ws;
 pub mod messages;
 pub mod send_request;
 pub mod suppressions;

@@ -126,6 +126,11 @@ impl Book {
         Some(pause)
     }
 
+    /// The last failure was the first since a token came.
+    pub(super) fn has_just_begun_to_fail(&self) -> bool {
+        self.failures_in_a_row == 1
+    }
+
     /// Why the last refresh failed, if it did.
     pub(super) fn problem(&self) -> Option<String> {
         self.problem.as_ref().map(ToString::to_string)

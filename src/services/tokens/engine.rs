@@ -11,6 +11,7 @@ use super::book::{Book, Failure, FailureKind, Flight, Outcome};
 use super::{TokenDoors, TokenError, TokenStatus};
 use crate::config::wechat::TokenConfig;
 use crate::domain::account::Account;
+use crate::domain::event;
 use crate::domain::token::AccessToken;
 
 /// Clocks of other nodes may run ahead by less.
@@ -206,7 +207,12 @@ impl Core {
             Err(failure) => failure,
         };
         let Some(pause) = book.failed(failure, &*self.doors.clock) else { return };
+        let is_first = book.has_just_begun_to_fail();
         drop(book);
+        if is_first {
+            let data = serde_json::json!({"error": failure.error.to_string(), "retry_after_s": pause.as_secs()});
+            self.doors.raise(&self.account, event::TOKEN_REFRESH_FAILING, data);
+        }
         self.doors.metrics.token_refresh(&self.account.name, "failed");
         tracing::error!(
             account.id = %self.account.name,

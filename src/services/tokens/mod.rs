@@ -25,6 +25,7 @@ use engine::Engine;
 use crate::config::wechat::TokenConfig;
 use crate::domain::account::Account;
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::event::NewEvent;
 use crate::domain::token::AccessToken;
 use crate::services::accounts::Accounts;
 use crate::store;
@@ -59,11 +60,34 @@ pub enum TokenError {
 pub struct TokenDoors {
     pub client: WechatClient,
     pub kept: Arc<dyn store::Tokens>,
+    pub events: Arc<dyn store::Raise>,
     pub shared: Option<Arc<dyn store::SharedTokens>>,
     /// The longest that one call to WeChat can take (`wechat.timeout`).
     pub call_limit: Duration,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
+}
+
+impl TokenDoors {
+    /// Tells subscribers, beside the road: nobody waits for it.
+    fn raise(&self, account: &Account, kind: &'static str, data: serde_json::Value) {
+        let (events, name) = (self.events.clone(), account.name.clone());
+        let event = NewEvent {
+            kind: kind.into(),
+            account: Some(name.to_string()),
+            message_id: None,
+            batch_id: None,
+            client: None,
+            at: self.clock.now(),
+            data: data.to_string(),
+        };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            if let Err(error) = events.raise(event).await {
+                tracing::warn!(account.id = %name, event = kind, %error, "an event cannot be kept");
+            }
+        });
+    }
 }
 
 /// The engines of all accounts. Cheap to clone.

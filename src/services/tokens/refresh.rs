@@ -8,6 +8,7 @@ use super::engine::Core;
 use super::known::Known;
 use super::rules;
 use crate::domain::account::TokenApi;
+use crate::domain::event;
 use crate::domain::token::AccessToken;
 use crate::failpoint::{Point, reach};
 use crate::store::Allowance;
@@ -187,6 +188,8 @@ impl Core {
             return;
         }
         self.doors.metrics.token_refresh(&self.account.name, "conflict");
+        let data = serde_json::json!({"generation": dead.generation, "expires_at": dead.expires_at});
+        self.doors.raise(&self.account, event::TOKEN_CONFLICT, data);
         tracing::warn!(
             account.id = %self.account.name,
             token.generation = dead.generation,

@@ -10,12 +10,12 @@ use futures_util::future::try_join_all;
 
 use super::command::{Notes, Unit};
 use super::fault::{self, Fault, unavailable};
-use super::figures;
 use super::link::Link;
 use super::lock_key::LockKey;
 use super::nodes::Nodes;
 use super::sql::Sql;
 use super::writer::Job;
+use super::{events, figures};
 use crate::failpoint::{Point, reach};
 use crate::store::Error;
 
@@ -74,9 +74,11 @@ async fn transact(
     let (begun, locked, done) = futures_util::join!(unit.simple("BEGIN"), lock(unit, &keys), run(unit, jobs));
     begun.and(locked).and(done)?;
 
+    events::finish(unit).await?;
+    let tidings = unit.take_tidings();
     let (deltas, news) = unit.sums(nodes);
     let Some(nodes) = nodes else {
-        if !deltas.is_empty() {
+        if !deltas.is_empty() || !tidings.is_empty() {
             return Err(unavailable("only the process that serves this database may change messages"));
         }
         sent.store(true, Ordering::Relaxed);
@@ -85,9 +87,11 @@ async fn transact(
     reach(Point::CommitBefore);
     sent.store(true, Ordering::Relaxed);
     let figures = figures::write(unit, nodes.boot(), number, &deltas);
-    let (written, told, committed) = futures_util::join!(figures, tell(unit, &news), unit.simple("COMMIT"));
+    let events = events::write(unit, &tidings);
+    let (counted, written, told, committed) =
+        futures_util::join!(figures, events, tell(unit, &news), unit.simple("COMMIT"));
     // A transaction that failed is rolled back by COMMIT, which says nothing about it.
-    let done = written.and(told).and(committed);
+    let done = counted.and(written).and(told).and(committed);
     if done.is_ok() {
         reach(Point::CommitAfter);
     }

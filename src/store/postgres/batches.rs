@@ -35,7 +35,7 @@ impl Batches for Postgres {
     async fn look_up(&self, id: BatchId) -> Result<Option<(Batch, Vec<BatchCount>)>, Error> {
         let reader = self.readers.quick().await?;
         match find(&reader, id).await? {
-            Some(batch) => Ok(Some((batch, counts(&reader, id).await?))),
+            Some(batch) => Ok(Some((batch, counts(&reader, &id.to_string()).await?))),
             None => Ok(None),
         }
     }
@@ -101,6 +101,7 @@ impl Command for Keep {
         let kept = Batch { id: *id, client: client.clone(), created_at: *created_at, message_ids, rejected };
         insert(unit, &kept, idempotency.as_ref()).await?;
         unit.kept_batch(*id, idempotency.clone());
+        unit.look_at_batch(*id, *created_at);
         Ok(KeptBatch::New(kept))
     }
 }
@@ -181,8 +182,9 @@ async fn find(sql: &impl Sql, id: BatchId) -> Result<Option<Batch>, Error> {
     }))
 }
 
-async fn counts(sql: &impl Sql, id: BatchId) -> Result<Vec<BatchCount>, Error> {
-    let select = "SELECT account, state, count(*) AS count FROM messages WHERE batch_id = $1 GROUP BY account, state";
+pub(super) async fn counts(sql: &impl Sql, id: &str) -> Result<Vec<BatchCount>, Error> {
+    let select = "SELECT account, state, count(*) AS count FROM messages WHERE batch_id = $1 GROUP BY account, state
+         ORDER BY account, state";
     let mut counts = Vec::new();
     for row in sql.rows(select, &[&id]).await? {
         let fields = Fields::new(&row, "messages", "account");

@@ -49,8 +49,9 @@ impl Command for Record {
         if !is_first(unit, callback).await? {
             return Ok(Recorded::Seen { reply: first_reply(unit, callback).await? });
         }
+        unit.called_back(callback);
         if let Some(seen) = &callback.user {
-            users::see(unit, &callback.account, seen, callback.received_at).await?;
+            users::see(unit, callback, seen).await?;
             if seen.subscribed == Some(true) {
                 let (openid, now) = (seen.openid.as_str(), callback.received_at);
                 suppressions::heed(unit, &callback.account, openid, Some(Told::IsReached), now).await?;

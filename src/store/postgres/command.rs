@@ -10,12 +10,17 @@ use super::fault::Fault;
 use super::lock_key::LockKey;
 use super::nodes::{News, Nodes};
 use super::sql::{Sql, Values};
+use crate::domain::attempt::HistoryEntry;
+use crate::domain::callback::NewCallback;
+use crate::domain::clock::Timestamp;
+use crate::domain::event::NewEvent;
 use crate::domain::ids::{BatchId, MessageId};
 use crate::domain::message::{IdempotencyKey, Lease, NewMessage};
 use crate::domain::state::{Lane, State};
 use crate::store::Error;
 use crate::store::figures::Deltas;
 use crate::store::suppressed::Suppressed;
+use crate::store::told::{Finished, Tidings, Told};
 
 /// One verb. It may be run twice, when the first transaction came to nothing, and must do the same then.
 #[async_trait]
@@ -51,6 +56,10 @@ pub(super) struct Notes {
     pub(super) due: bool,
     /// Messages that somebody on another node may be waiting for.
     pub(super) ended: Vec<MessageId>,
+    /// What subscribers are told.
+    tidings: Tidings,
+    /// They are told something.
+    pub(super) has_told: bool,
     /// The worst that befell a statement.
     pub(super) fault: Option<Fault>,
 }
@@ -86,8 +95,60 @@ impl<'c> Unit<'c> {
         self.notes().batches.push((id, key));
     }
 
-    pub(super) fn moved(&self, account: &str, lane: Lane, from: State, to: State) {
-        self.notes().deltas.moved(account, lane, from, to);
+    /// A message took these steps, at least one; `told` is its row afterwards. There is no other way to the figures, and so
+    /// none past the events.
+    pub(super) fn moved(
+        &self,
+        told: &Told,
+        account: &str,
+        lane: Lane,
+        from: State,
+        steps: &[HistoryEntry],
+    ) -> Result<(), Error> {
+        let mut notes = self.notes();
+        if let Some(last) = steps.last() {
+            notes.deltas.moved(account, lane, from, last.state);
+        }
+        notes.tidings.moved(told, from, steps)
+    }
+
+    /// None of its messages may be under way.
+    pub(super) fn look_at_batch(&self, id: BatchId, at: Timestamp) {
+        self.notes().tidings.look_at(&id.to_string(), at);
+    }
+
+    pub(super) fn take_batches(&self) -> Vec<(String, Timestamp)> {
+        self.notes().tidings.take_batches()
+    }
+
+    pub(super) fn finished(&self, batch: &Finished, at: Timestamp) -> Result<(), Error> {
+        self.notes().tidings.finished(batch, at)
+    }
+
+    pub(super) fn called_back(&self, callback: &NewCallback) {
+        self.notes().tidings.called_back(callback);
+    }
+
+    /// The user has followed, or left.
+    pub(super) fn user(
+        &self,
+        callback: &NewCallback,
+        openid: &str,
+        user_id: Option<&str>,
+        subscribed: bool,
+    ) -> Result<(), Error> {
+        self.notes().tidings.user(callback, openid, user_id, subscribed)
+    }
+
+    pub(super) fn raise(&self, event: NewEvent) {
+        self.notes().tidings.push(event);
+    }
+
+    /// What is to be told, once every batch was looked at.
+    pub(super) fn take_tidings(&self) -> Tidings {
+        let mut notes = self.notes();
+        notes.has_told = !notes.tidings.is_empty();
+        std::mem::take(&mut notes.tidings)
     }
 
     /// Work was made that is due: other nodes are told.
@@ -103,7 +164,7 @@ impl<'c> Unit<'c> {
     /// What it adds up to so far: the figures, and the news for other nodes.
     pub(super) fn sums(&self, nodes: Option<&Nodes>) -> (Deltas, News) {
         let notes = self.notes();
-        let news = nodes.map(|nodes| nodes.news(notes.due, &notes.ended)).unwrap_or_default();
+        let news = nodes.map(|nodes| nodes.news(notes.due, &notes.ended, notes.has_told)).unwrap_or_default();
         (notes.deltas.clone(), news)
     }
 

@@ -13,12 +13,12 @@ use tokio::time::Instant;
 use super::batches;
 use super::command::{Notes, Unit};
 use super::fault::{self, unavailable};
-use super::figures;
 use super::link::Link;
 use super::nodes::Nodes;
 use super::sql::Sql;
 use super::standing::{self, Standing};
 use super::writer::{Jobs, answer_all};
+use super::{events, figures};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::state::State;
@@ -107,6 +107,8 @@ impl Doubt {
         self.give_back(&unit, nodes.boot(), now).await?;
         let canceled = self.cancel(&unit, nodes.boot(), now).await?;
         let missed = self.missed(&unit).await?;
+        events::finish(&unit).await?;
+        events::write(&unit, &unit.take_tidings()).await?;
         let (deltas, _) = unit.sums(None);
         // Under its own number: should this be in doubt too, it is done once more.
         figures::write(&unit, nodes.boot(), self.number, &deltas).await?;

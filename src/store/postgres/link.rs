@@ -8,7 +8,7 @@ use deadpool_postgres::ClientWrapper;
 use super::connect::{CONNECT, Endpoint, end_earlier};
 use super::fault::{self, unavailable};
 use super::nodes::Nodes;
-use super::{batch, figures};
+use super::{batch, events, figures};
 use crate::store::Error;
 use crate::store::suppressed::Suppressed;
 
@@ -39,7 +39,7 @@ impl Dialer {
         let client = self.endpoint.connect(name.as_deref().unwrap_or("wxgate tool")).await?;
         let ready = tokio::time::timeout(CONNECT + LOCKS, async {
             // Prepared now: later they go out behind statements that are not answered yet.
-            for sql in [batch::LOCK, batch::NOTIFY, figures::WRITE] {
+            for sql in [batch::LOCK, batch::NOTIFY, figures::WRITE, events::WRITE] {
                 client.prepare_cached(sql).await?;
             }
             match (&self.nodes, name) {

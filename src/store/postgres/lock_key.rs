@@ -33,6 +33,11 @@ impl LockKey {
         Self::of(&["callback", account, dedupe_key])
     }
 
+    /// Whether one batch is finished.
+    pub(super) fn batch(id: &str) -> Self {
+        Self::of(&["batch", id])
+    }
+
     /// The business user ids of one account.
     pub(super) fn user_ids(account: &str) -> Self {
         Self::of(&["user_ids", account])

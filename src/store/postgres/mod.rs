@@ -14,6 +14,7 @@ mod command;
 mod connect;
 mod counts;
 mod doubt;
+mod events;
 mod fault;
 mod figures;
 mod forget;
@@ -106,6 +107,7 @@ impl Postgres {
             users: all.clone(),
             suppressions: all.clone(),
             counts: all.clone(),
+            events: all.clone(),
             closing: all,
         }
     }

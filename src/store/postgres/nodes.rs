@@ -14,10 +14,14 @@ use tokio_postgres::Client;
 
 use super::lock_key::LockKey;
 use crate::domain::ids::MessageId;
+use crate::store::events::Bell;
 use crate::store::{Change, Error};
 
 pub(super) const DUE: &str = "wxgate_due";
 pub(super) const ENDED: &str = "wxgate_ended";
+pub(super) const TOLD: &str = "wxgate_told";
+/// Between two notifications that events were kept: each makes commits of all nodes wait for one another.
+const TELL_AGAIN: Duration = Duration::from_millis(100);
 /// How long a node may be without its lock and not be dead.
 const GRACE: Duration = Duration::from_secs(5);
 /// Changes that may wait to be looked at. Whoever waits for one that is dropped waits a little longer.
@@ -36,6 +40,9 @@ pub(super) struct Nodes {
     /// Without others nobody has to be told anything.
     has_others: AtomicBool,
     due: Notify,
+    /// Rings when events were kept, here or elsewhere.
+    pub(super) events: Bell,
+    told_at: Mutex<Option<Instant>>,
     tell: mpsc::Sender<MessageId>,
     told: tokio::sync::Mutex<mpsc::Receiver<MessageId>>,
 }
@@ -54,6 +61,8 @@ impl Nodes {
             dead: Mutex::default(),
             has_others: AtomicBool::new(false),
             due: Notify::new(),
+            events: Bell::default(),
+            told_at: Mutex::default(),
             tell,
             told: tokio::sync::Mutex::new(told),
         }
@@ -78,7 +87,7 @@ impl Nodes {
     }
 
     /// What the others have to be told after a commit.
-    pub(super) fn news(&self, is_due: bool, ended: &[MessageId]) -> News {
+    pub(super) fn news(&self, is_due: bool, ended: &[MessageId], has_told: bool) -> News {
         if !self.has_others.load(Ordering::Relaxed) {
             return Vec::new();
         }
@@ -87,7 +96,17 @@ impl Nodes {
             let ids: Vec<_> = ids.iter().map(MessageId::to_string).collect();
             (ENDED, format!("{} {}", self.boot, ids.join(" ")))
         });
-        due.into_iter().chain(ended).collect()
+        let told = (has_told && self.is_time_to_tell()).then(|| (TOLD, self.boot.clone()));
+        due.into_iter().chain(told).chain(ended).collect()
+    }
+
+    fn is_time_to_tell(&self) -> bool {
+        let mut told_at = self.told_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_time = told_at.is_none_or(|at| at.elapsed() >= TELL_AGAIN);
+        if is_time {
+            *told_at = Some(Instant::now());
+        }
+        is_time
     }
 
     /// A notification has come.
@@ -98,6 +117,7 @@ impl Nodes {
         }
         match channel {
             DUE => self.due.notify_one(),
+            TOLD => self.events.ring(),
             ENDED => words.filter_map(MessageId::parse).for_each(|id| {
                 // Full: nobody listens, or far too slowly.
                 let _ = self.tell.try_send(id);
@@ -109,6 +129,7 @@ impl Nodes {
     /// Something may have been missed.
     pub(super) fn wake(&self) {
         self.due.notify_one();
+        self.events.ring();
     }
 
     /// This connection shows from now on that we live. Several of ours may do so at once.
@@ -226,10 +247,11 @@ mod tests {
     async fn a_node_hears_what_others_say_and_not_itself() {
         let (us, them) = (Nodes::new("a".to_owned(), "n".to_owned()), Nodes::new("b".to_owned(), "m".to_owned()));
         let ids: Vec<_> = (0..450).map(|n| MessageId::generate(Timestamp::from_millis(n))).collect();
-        assert!(them.news(true, &ids).is_empty(), "nobody is there to be told");
+        assert!(them.news(true, &ids, true).is_empty(), "nobody is there to be told");
         them.has_others.store(true, Ordering::Relaxed);
-        let news = them.news(true, &ids);
-        assert_eq!(news.len(), 4);
+        let news = them.news(true, &ids, true);
+        assert_eq!(news.len(), 5);
+        assert!(them.news(false, &[], true).is_empty(), "a moment ago");
         assert!(news.iter().all(|(_, payload)| payload.len() < 8000));
         for (channel, payload) in &news {
             us.hear(channel, payload);
@@ -239,6 +261,7 @@ mod tests {
         for _ in 0..=ids.len() {
             heard.push(us.changed().await);
         }
+        us.events.rung().await;
         assert!(heard.contains(&Change::Due));
         assert!(ids.iter().all(|id| heard.contains(&Change::Ended(*id))));
         assert!(futures_util::poll!(std::pin::pin!(them.changed())).is_pending());

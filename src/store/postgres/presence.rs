@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connect::{CONNECT, Endpoint, STATEMENT, Wire, end_earlier, settings_of};
 use super::fault::{self, unavailable};
-use super::nodes::{DUE, ENDED, Missed, Nodes};
+use super::nodes::{DUE, ENDED, Missed, Nodes, TOLD};
 use crate::store::Error;
 
 /// How often we say that we are there, and look who else is.
@@ -88,7 +88,7 @@ impl Seat {
             seat.client.batch_execute(&settings_of(STATEMENT)).await?;
             end_earlier(&seat.client, &name).await?;
             nodes.hold(&seat.client).await?;
-            seat.client.batch_execute(&format!("LISTEN {DUE}; LISTEN {ENDED}")).await?;
+            seat.client.batch_execute(&format!("LISTEN {DUE}; LISTEN {ENDED}; LISTEN {TOLD}")).await?;
             seat.beat(nodes).await?;
             Ok(seat)
         });

@@ -7,10 +7,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{BatchId, CallbackId, MessageId};
+use crate::domain::ids::{BatchId, CallbackId, EventId, MessageId};
 use crate::domain::message::Message;
 use crate::domain::secret::Openid;
 use crate::domain::state::{Lane, OnUnknown, State};
+use crate::store::told::Told;
 use crate::store::{Error, history};
 
 type Encoded = Result<IsNull, Box<dyn StdError + Sync + Send>>;
@@ -54,7 +55,25 @@ macro_rules! as_text {
 }
 
 as_text!(State: as_str, Lane: as_str, OnUnknown: as_str, Openid: as_str);
-as_text!(MessageId: to_string, BatchId: to_string, CallbackId: to_string);
+as_text!(MessageId: to_string, BatchId: to_string, CallbackId: to_string, EventId: to_string);
+
+/// Reads [`crate::store::told::COLUMNS`].
+pub(super) fn told(row: &Row) -> Told {
+    let text = |column: &str| row.try_get::<_, Option<String>>(column).ok().flatten();
+    Told {
+        id: text("id"),
+        account: text("account"),
+        client: text("client"),
+        touser: text("touser"),
+        template_id: text("template_id"),
+        msgid: text("msgid"),
+        attempts: text("attempts"),
+        metadata: text("metadata"),
+        retry_of: text("retry_of"),
+        batch_id: text("batch_id"),
+        created_at: row.try_get("created_at").ok(),
+    }
+}
 
 /// A row while it is read: every failure names table, column and row.
 pub(super) struct Fields<'a> {

@@ -19,6 +19,7 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/postgres/0008_parks.sql"),
     include_str!("../../../migrations/postgres/0009_accounts.sql"),
     include_str!("../../../migrations/postgres/0010_audit.sql"),
+    include_str!("../../../migrations/postgres/0011_events.sql"),
 ];
 
 /// The oldest server that knows all that we say, as `server_version_num`.

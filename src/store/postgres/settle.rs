@@ -7,15 +7,17 @@ use super::command::{Command, Unit};
 use super::fault::unavailable;
 use super::lock_key::LockKey;
 use super::receipts::{self, Kept};
-use super::row::Fields;
+use super::row::{self, Fields};
 use super::sql::Sql;
 use super::suppressions;
+use crate::domain::attempt::HistoryEntry;
 use crate::domain::clock::Timestamp;
 use crate::domain::message::Lease;
 use crate::domain::settlement::{Next, Settlement};
 use crate::domain::state::State;
 use crate::failpoint::{Point, reach};
 use crate::store::rules::{CRASH, QUARANTINED, Told, doubt_after, reason};
+use crate::store::told;
 use crate::store::{Error, Settled, history};
 
 pub(super) struct Settle {
@@ -46,8 +48,9 @@ impl Command for Settle {
         let Some(held) = self.held(unit).await? else { return self.standing_now(unit).await };
         let doubt = doubt_after(&self.settlement.next, lease, held.leased_at);
         let kept = self.receipt_for(unit, doubt).await?;
-        let settled = self.write(unit, kept.as_ref(), doubt).await?;
-        unit.moved(&lease.account, lease.lane, held.state, settled.state);
+        let steps = self.steps(kept.as_ref());
+        let (settled, told) = self.write(unit, kept.as_ref(), doubt, &steps).await?;
+        unit.moved(&told, &lease.account, lease.lane, held.state, &steps)?;
         let told = Told::of(settled.state, settled.reason.as_deref(), &self.settlement.attempts);
         suppressions::heed(unit, &lease.account, lease.touser.as_str(), told, self.now).await?;
         if let Some(kept) = kept {
@@ -100,32 +103,48 @@ impl Settle {
         }
     }
 
-    async fn write(&self, unit: &Unit<'_>, kept: Option<&Kept>, doubt: Option<Timestamp>) -> Result<Settled, Error> {
-        let (next, now) = (&self.settlement.next, self.now);
+    /// What the history is told: where the lease leads, and where a receipt that came before leads from there.
+    fn steps(&self, kept: Option<&Kept>) -> Vec<HistoryEntry> {
+        let (next, at) = (&self.settlement.next, self.now);
+        let first = HistoryEntry { state: next.state(), at, reason: reason(next).map(str::to_owned) };
+        let second =
+            kept.map(|Kept { verdict, .. }| HistoryEntry { state: verdict.state, at, reason: verdict.reason.clone() });
+        std::iter::once(first).chain(second).collect()
+    }
+
+    async fn write(
+        &self,
+        unit: &Unit<'_>,
+        kept: Option<&Kept>,
+        doubt: Option<Timestamp>,
+        steps: &[HistoryEntry],
+    ) -> Result<(Settled, told::Told), Error> {
+        let next = &self.settlement.next;
         let (msgid, due_at, tries) = match next {
             Next::Sent { msgid } => (msgid.as_deref(), None, None),
             Next::Queued { due_at, tries, .. } => (None, Some(*due_at), Some(i64::from(*tries))),
             Next::Scheduled { due_at, .. } => (None, Some(*due_at), None),
             _ => (None, None, None),
         };
-        let mut lines = history::line(next.state(), now, reason(next))?;
-        let (mut state, mut state_reason) = (next.state(), reason(next));
-        if let Some(Kept { verdict, .. }) = kept {
-            (state, state_reason) = (verdict.state, verdict.reason.as_deref());
-            lines += &history::line(state, now, state_reason)?;
-        }
+        let HistoryEntry { state, at, reason } =
+            steps.last().ok_or_else(|| unavailable("a settlement without a step"))?;
+        let lines = history::lines(steps)?;
         let msgid = kept.map(|kept| kept.msgid.as_str()).or(msgid);
         let attempts = history::lines(&self.settlement.attempts)?;
-        let update = "UPDATE messages SET state = $2, state_reason = $3, msgid = coalesce($4, msgid),
+        let update = format!(
+            "UPDATE messages SET state = $2, state_reason = $3, msgid = coalesce($4, msgid),
                 due_at = coalesce($5, due_at), tries = coalesce($6, tries), doubtful_since = $7, updated_at = $8,
                 attempts = attempts || $9, history = history || $10,
                 busy_since = coalesce(busy_since, $11)
-             WHERE id = $1 RETURNING id, state, state_reason, msgid";
+             WHERE id = $1 RETURNING state, state_reason, {}",
+            told::COLUMNS
+        );
         let (id, busy) = (&self.lease.message_id, self.settlement.busy_since());
         let row = unit
-            .row(update, &[id, &state, &state_reason, &msgid, &due_at, &tries, &doubt, &now, &attempts, &lines, &busy])
+            .row(&update, &[id, state, reason, &msgid, &due_at, &tries, &doubt, at, &attempts, &lines, &busy])
             .await?;
-        read_settled(&row.ok_or_else(|| unavailable("the row of a lease is gone"))?, true)
+        let row = row.ok_or_else(|| unavailable("the row of a lease is gone"))?;
+        Ok((read_settled(&row, true)?, row::told(&row)))
     }
 
     /// Whom it may concern on other nodes.

@@ -5,11 +5,14 @@
 use tokio_postgres::Row;
 
 use super::command::Unit;
-use super::row::Fields;
+use super::fault::unavailable;
+use super::row::{self, Fields};
 use super::sql::Sql;
+use crate::domain::attempt::HistoryEntry;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::state::{Lane, OnUnknown, State};
+use crate::store::told::{self, Told};
 use crate::store::{Error, history};
 
 /// The columns that [`Standing::read`] reads.
@@ -50,10 +53,10 @@ impl Standing {
         reason: Option<&str>,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let update = "UPDATE messages SET state = $2, state_reason = $3, updated_at = $4, history = history || $5
-             WHERE id = $1";
-        unit.execute(update, &[&self.id, &to, &reason, &now, &history::line(to, now, reason)?]).await?;
-        unit.moved(&self.account, self.lane, self.state, to);
+        let step = HistoryEntry { state: to, at: now, reason: reason.map(str::to_owned) };
+        let lines = history::lines(std::slice::from_ref(&step))?;
+        let told = write(unit, &self.id.to_string(), &step, &lines).await?;
+        unit.moved(&told, &self.account, self.lane, self.state, &[step])?;
         if !to.is_under_way() {
             unit.ended(self.id);
         }
@@ -92,11 +95,21 @@ impl Broken {
 
     /// Its history may be what is broken, so that stays as it is.
     pub(super) async fn put(&self, unit: &Unit<'_>, to: State, reason: &str, now: Timestamp) -> Result<(), Error> {
-        let update = "UPDATE messages SET state = $2, state_reason = $3, updated_at = $4 WHERE id = $1";
-        unit.execute(update, &[&self.id, &to, &reason, &now]).await?;
-        unit.moved(&self.account, self.lane, self.state, to);
-        Ok(())
+        let step = HistoryEntry { state: to, at: now, reason: Some(reason.to_owned()) };
+        let told = write(unit, &self.id, &step, "").await?;
+        unit.moved(&told, &self.account, self.lane, self.state, &[step])
     }
+}
+
+/// `lines`: what its history is lengthened by.
+async fn write(unit: &Unit<'_>, id: &str, step: &HistoryEntry, lines: &str) -> Result<Told, Error> {
+    let update = format!(
+        "UPDATE messages SET state = $2, state_reason = $3, updated_at = $4, history = history || $5
+         WHERE id = $1 RETURNING {}",
+        told::COLUMNS
+    );
+    let row = unit.row(&update, &[&id, &step.state, &step.reason, &step.at, &lines]).await?;
+    row.as_ref().map(row::told).ok_or_else(|| unavailable("the row of a message is gone"))
 }
 
 /// The rows that can be read, and those that cannot.

@@ -9,7 +9,7 @@ use super::row::Fields;
 use super::sql::{Sql, Values};
 use super::{Postgres, audit};
 use crate::domain::audit::Act;
-use crate::domain::callback::UserSeen;
+use crate::domain::callback::{NewCallback, UserSeen};
 use crate::domain::clock::Timestamp;
 use crate::domain::secret::Openid;
 use crate::domain::user::User;
@@ -50,12 +50,21 @@ impl Users for Postgres {
 }
 
 /// A sign of life: makes the user, or moves `last_seen_at` (never back). The caller holds `LockKey::user`.
-pub(super) async fn see(unit: &Unit<'_>, account: &str, seen: &UserSeen, at: Timestamp) -> Result<(), Error> {
-    let insert = "INSERT INTO users (account, openid, subscribed, first_seen_at, last_seen_at)
+pub(super) async fn see(unit: &Unit<'_>, callback: &NewCallback, seen: &UserSeen) -> Result<(), Error> {
+    // The query looks at what was there before.
+    let insert = "WITH before AS (SELECT subscribed FROM users WHERE account = $1 AND openid = $2)
+         INSERT INTO users (account, openid, subscribed, first_seen_at, last_seen_at)
          VALUES ($1, $2, $3, $4, $4)
          ON CONFLICT (account, openid) DO UPDATE SET subscribed = coalesce(excluded.subscribed, users.subscribed),
-            last_seen_at = greatest(users.last_seen_at, excluded.last_seen_at)";
-    unit.execute(insert, &[&account, &seen.openid, &seen.subscribed, &at]).await?;
+            last_seen_at = greatest(users.last_seen_at, excluded.last_seen_at)
+         RETURNING account, user_id, (SELECT subscribed FROM before) AS was";
+    let row = unit.row(insert, &[&callback.account, &seen.openid, &seen.subscribed, &callback.received_at]).await?;
+    let (Some(row), Some(subscribed)) = (row, seen.subscribed) else { return Ok(()) };
+    let fields = Fields::new(&row, "users", "account");
+    if fields.get::<Option<bool>>("was")? != Some(subscribed) {
+        let user_id: Option<String> = fields.get("user_id")?;
+        unit.user(callback, seen.openid.as_str(), user_id.as_deref(), subscribed)?;
+    }
     Ok(())
 }
 

@@ -143,6 +143,9 @@ impl Work {
             let (error, fault) = match self.commit(&mut jobs).await {
                 Ok(notes) => {
                     self.figures.add(&notes.deltas);
+                    if let (true, Some(nodes)) = (notes.has_told, &self.dialer.nodes) {
+                        nodes.events.ring();
+                    }
                     self.recovered();
                     return answer_all(jobs, &Ok(()));
                 }

@@ -44,7 +44,7 @@ impl Batches for Sqlite {
     async fn look_up(&self, id: BatchId) -> Result<Option<(Batch, Vec<BatchCount>)>, Error> {
         self.readers
             .read(move |conn| match find(conn, id)? {
-                Some(batch) => Ok(Some((batch, counts(conn, id)?))),
+                Some(batch) => Ok(Some((batch, counts(conn, &id.to_string())?))),
                 None => Ok(None),
             })
             .await
@@ -91,6 +91,7 @@ fn keep(
     let kept =
         Batch { id: batch.id, client: batch.client.clone(), created_at: batch.created_at, message_ids, rejected };
     insert(unit, &kept)?;
+    unit.look_at_batch(kept.id, kept.created_at);
     if let Some(key) = &batch.idempotency {
         idempotency::add(unit.tx, seen, key, kept.id, kept.created_at)?;
     }
@@ -152,7 +153,7 @@ fn find(conn: &Connection, id: BatchId) -> Result<Option<Batch>, Error> {
     }))
 }
 
-fn counts(conn: &Connection, id: BatchId) -> Result<Vec<BatchCount>, Error> {
+pub(super) fn counts(conn: &Connection, id: &str) -> Result<Vec<BatchCount>, Error> {
     let mut select = conn.prepare_cached(
         "SELECT account, state, count(*) AS count FROM messages INDEXED BY messages_batch WHERE batch_id = ?1
          GROUP BY account, state",

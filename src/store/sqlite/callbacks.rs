@@ -26,8 +26,9 @@ fn record(unit: &mut Unit<'_>, callback: &NewCallback) -> Result<Recorded, Error
     if !is_first(unit, callback)? {
         return Ok(Recorded::Seen { reply: first_reply(unit, callback)? });
     }
+    unit.called_back(callback);
     if let Some(seen) = &callback.user {
-        users::see(unit, &callback.account, seen, callback.received_at)?;
+        users::see(unit, callback, seen)?;
         if seen.subscribed == Some(true) {
             suppressions::heed(
                 unit,

@@ -92,7 +92,7 @@ fn lease_from(
             match due {
                 Due::Lendable { rowid, from, lease } => {
                     lend(unit, rowid, terms)?;
-                    unit.deltas.moved(&lease.account, terms.lane, from, State::Sending);
+                    unit.lent(&lease.account, terms.lane, from);
                     leases.push(lease);
                     reach(Point::LeaseWritten);
                 }

@@ -5,13 +5,14 @@
 //!
 //! | table | row | indexes besides its key |
 //! | --- | --- | --- |
-//! | `messages` | a message; `attempts` and `history` are lines of JSON, appended in the update that changes its state | `due` (lease, by lane, account and client), `expiry` (expire), `lease` (rescue): only rows under way; `msgid` (receipts; not unique, WeChat has repeated some); `doubt`, `rivals` (receipts without a msgid of ours); `trouble`, `account`, `touser`, `batch` (lists) |
+//! | `messages` | a message; `attempts` and `history` are lines of JSON, appended in the update that changes its state | `due` (lease, by lane, account and client), `expiry` (expire), `lease` (rescue): only rows under way; `msgid` (receipts; not unique, WeChat has repeated some); `doubt`, `rivals` (receipts without a msgid of ours); `trouble`, `account`, `touser`, `batch` (lists); `batch_open` (is a batch finished?) |
 //! | `idempotency` | a caller's key → its message; no constraint: the writer looks before it adds, where `seen` says that it may be there | `hour` |
 //! | `callbacks` | a callback, with what makes it one of a kind | its account and `dedupe_key` |
 //! | `batches` | what was answered for a batch; its messages name it | |
 //! | `receipts` | receipts that settled nothing: unmatched, late, or neither success nor failure | two on the unmatched |
 //! | `users`, `keys`, `tokens`, `suppressions`, `parks`, `accounts` | as their doors say | `user_id`; `app_id` |
 //! | `audit` | an administrative act, written in the transaction of its change | `account` |
+//! | `events` | what subscribers are told, by a number that only grows; written with the change it tells | `id` (where a cursor stands), `message` |
 //! | `counts`, `totals` | figures, written with the change they count | |
 //!
 //! Lists by `client` or `template_id` alone have no index: one more write for every message, all day, for a question that is
@@ -25,6 +26,7 @@ mod audit;
 mod batches;
 mod callbacks;
 mod counts;
+mod events;
 mod fault;
 mod figures;
 mod forget;
@@ -53,6 +55,7 @@ mod space;
 mod standing;
 mod suppressions;
 mod tokens;
+mod unit;
 mod users;
 mod writer;
 
@@ -65,6 +68,7 @@ pub use open::{migrate, open, open_for_tools, peek_accounts};
 use self::readers::Readers;
 use self::seen::Seen;
 use self::writer::Writer;
+use super::events::Bell;
 use super::figures::Figures;
 use super::suppressed::Suppressed;
 use super::turns::Turns;
@@ -76,6 +80,8 @@ struct Sqlite {
     writer: Writer,
     readers: Readers,
     figures: Arc<Figures>,
+    /// Rings when events were kept.
+    bell: Arc<Bell>,
     suppressed: Arc<Suppressed>,
     /// Of the clients.
     turns: Arc<Turns>,
@@ -102,6 +108,7 @@ impl Sqlite {
             users: all.clone(),
             suppressions: all.clone(),
             counts: all.clone(),
+            events: all.clone(),
             restore: all.clone(),
             reseal: all.clone(),
             closing: all,

@@ -21,6 +21,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
 use crate::failpoint::{Point, reach};
+use crate::store::events::Bell;
 use crate::store::figures::Figures;
 use crate::store::suppressed::Suppressed;
 use crate::store::{Error, Stores};
@@ -28,7 +29,7 @@ use crate::store::{Error, Stores};
 /// How long a writer waits for another program's transaction.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements that the writer keeps prepared: all of ours.
-const STATEMENTS: usize = 96;
+const STATEMENTS: usize = 112;
 
 /// Opens (or makes) the file as the one serving process, and brings it to this program's schema version.
 pub async fn open(config: &SqliteConfig, boot: BootId, sealer: Sealer) -> Result<Stores, Error> {
@@ -108,11 +109,12 @@ fn start(
     let figures = Arc::new(Figures::default());
     figures.replace(sums);
     let serves = lock.is_some();
+    let bell = Arc::new(Bell::default());
     let suppressed = Arc::new(Suppressed::default());
     if serves {
         suppressions::load(&conn, &suppressed)?;
     }
-    let writer = Writer::start(conn, figures.clone(), suppressed.clone(), space, lock)?;
+    let writer = Writer::start(conn, figures.clone(), bell.clone(), suppressed.clone(), space, lock)?;
     let readers = Readers::new(path.to_owned());
     let seen = Arc::new(Seen::default());
     // A tool accepts nothing.
@@ -120,7 +122,7 @@ fn start(
         seen.fill_from(path.to_owned())?;
     }
     let (turns, boot) = (Arc::default(), boot.to_string());
-    Ok(Sqlite { writer, readers, figures, suppressed, turns, seen, boot, sealer }.into_stores())
+    Ok(Sqlite { writer, readers, figures, bell, suppressed, turns, seen, boot, sealer }.into_stores())
 }
 
 /// The connection of the serving process.

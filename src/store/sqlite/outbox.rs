@@ -59,7 +59,7 @@ pub(super) fn accept(
     let entry = if message.send_at.is_some() { State::Scheduled } else { State::Queued };
     let state = if first_lease.is_some() { State::Sending } else { entry };
     insert(unit, message, entry, first_lease, boot)?;
-    unit.deltas.accepted(&message.account, message.lane, state);
+    unit.accepted(&message.account, message.lane, state);
     reach(Point::AcceptWritten);
     Ok(Accepted::New)
 }

@@ -4,7 +4,7 @@ use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{Row, ToSql};
 
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{BatchId, CallbackId, MessageId};
+use crate::domain::ids::{BatchId, CallbackId, EventId, MessageId};
 use crate::domain::message::Message;
 use crate::domain::secret::Openid;
 use crate::domain::state::{Lane, OnUnknown, State};
@@ -33,7 +33,7 @@ macro_rules! as_text {
 }
 
 as_text!(State: as_str, Lane: as_str, OnUnknown: as_str, Openid: as_str);
-as_text!(MessageId: to_string, BatchId: to_string, CallbackId: to_string);
+as_text!(MessageId: to_string, BatchId: to_string, CallbackId: to_string, EventId: to_string);
 
 /// A row while it is read: every failure names table, column and row.
 pub(super) struct Fields<'a> {

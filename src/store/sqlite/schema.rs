@@ -17,6 +17,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/sqlite/0008_parks.sql")),
     M::up(include_str!("../../../migrations/sqlite/0009_accounts.sql")),
     M::up(include_str!("../../../migrations/sqlite/0010_audit.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0011_events.sql")),
 ];
 
 /// The version that this program writes.

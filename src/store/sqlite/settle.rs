@@ -6,13 +6,16 @@ use super::fault::unavailable;
 use super::receipts::{self, Kept};
 use super::row::Fields;
 use super::suppressions;
+use super::unit;
 use super::writer::Unit;
+use crate::domain::attempt::HistoryEntry;
 use crate::domain::clock::Timestamp;
 use crate::domain::message::Lease;
 use crate::domain::settlement::{Next, Settlement};
 use crate::domain::state::State;
 use crate::failpoint::{Point, reach};
 use crate::store::rules::{CRASH, QUARANTINED, Told, doubt_after, reason};
+use crate::store::told;
 use crate::store::{Error, Settled, history};
 
 /// A row that a lease may end.
@@ -32,8 +35,9 @@ pub(super) fn settle(
     let Some(held) = held(unit, lease)? else { return standing_now(unit, lease) };
     let doubt = doubt_after(&settlement.next, lease, held.leased_at);
     let kept = receipt_for(unit, lease, &settlement.next, doubt)?;
-    let settled = write(unit, held.rowid, settlement, kept.as_ref(), doubt, now)?;
-    unit.deltas.moved(&lease.account, lease.lane, held.state, settled.state);
+    let steps = steps(settlement, kept.as_ref(), now);
+    let (settled, told) = write(unit, held.rowid, settlement, kept.as_ref(), doubt, &steps)?;
+    unit.moved(&told, &lease.account, lease.lane, held.state, &steps)?;
     let told = Told::of(settled.state, settled.reason.as_deref(), &settlement.attempts);
     suppressions::heed(unit, &lease.account, lease.touser.as_str(), told, now)?;
     if let Some(kept) = kept {
@@ -94,14 +98,23 @@ fn read_settled(row: &Row<'_>, applied: bool) -> Result<Settled, Error> {
     })
 }
 
+/// What the history is told: where the lease leads, and where a receipt that came before leads from there.
+fn steps(settlement: &Settlement, kept: Option<&Kept>, now: Timestamp) -> Vec<HistoryEntry> {
+    let next = &settlement.next;
+    let first = HistoryEntry { state: next.state(), at: now, reason: reason(next).map(str::to_owned) };
+    let second =
+        kept.map(|Kept { verdict, .. }| HistoryEntry { state: verdict.state, at: now, reason: verdict.reason.clone() });
+    std::iter::once(first).chain(second).collect()
+}
+
 fn write(
     unit: &Unit<'_>,
     rowid: i64,
     settlement: &Settlement,
     kept: Option<&Kept>,
     doubt: Option<Timestamp>,
-    now: Timestamp,
-) -> Result<Settled, Error> {
+    steps: &[HistoryEntry],
+) -> Result<(Settled, told::Told), Error> {
     let next = &settlement.next;
     let (msgid, due_at, tries) = match next {
         Next::Sent { msgid } => (msgid.as_deref(), None, None),
@@ -109,34 +122,31 @@ fn write(
         Next::Scheduled { due_at, .. } => (None, Some(*due_at), None),
         _ => (None, None, None),
     };
-    let mut lines = history::line(next.state(), now, reason(next))?;
-    let (mut state, mut state_reason) = (next.state(), reason(next));
-    if let Some(Kept { verdict, .. }) = kept {
-        (state, state_reason) = (verdict.state, verdict.reason.as_deref());
-        lines += &history::line(state, now, state_reason)?;
-    }
-    let mut update = unit.tx.prepare_cached(
+    let last = steps.last().ok_or_else(|| unavailable("a settlement without a step"))?;
+    let sql = format!(
         "UPDATE messages SET state = ?2, state_reason = ?3, msgid = coalesce(?4, msgid),
             due_at = coalesce(?5, due_at), tries = coalesce(?6, tries), doubtful_since = ?7, updated_at = ?8,
             attempts = attempts || ?9, history = history || ?10,
             busy_since = coalesce(busy_since, ?11)
-         WHERE rowid = ?1 RETURNING id, state, state_reason, msgid",
-    )?;
+         WHERE rowid = ?1 RETURNING state, state_reason, {}",
+        told::COLUMNS
+    );
+    let mut update = unit.tx.prepare_cached(&sql)?;
     let mut rows = update.query(params![
         rowid,
-        state,
-        state_reason,
+        last.state,
+        last.reason,
         kept.map(|kept| kept.msgid.as_str()).or(msgid),
         due_at,
         tries,
         doubt,
-        now,
+        last.at,
         history::lines(&settlement.attempts)?,
-        lines,
+        history::lines(steps)?,
         settlement.busy_since(),
     ])?;
     let row = rows.next()?.ok_or_else(|| unavailable("the row of a lease is gone"))?;
-    let settled = read_settled(row, true)?;
+    let settled = (read_settled(row, true)?, unit::told(row));
     // To its end: only then is the update done.
     while rows.next()?.is_some() {}
     Ok(settled)

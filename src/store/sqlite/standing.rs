@@ -4,11 +4,15 @@ use std::collections::HashSet;
 
 use rusqlite::{Row, Rows, params};
 
+use super::fault::unavailable;
 use super::row::Fields;
+use super::unit;
 use super::writer::Unit;
+use crate::domain::attempt::HistoryEntry;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::state::{Lane, OnUnknown, State};
+use crate::store::told::{self, Told};
 use crate::store::{Error, history};
 
 /// The columns that [`Standing::read`] reads.
@@ -50,13 +54,10 @@ impl Standing {
         reason: Option<&str>,
         now: Timestamp,
     ) -> Result<(), Error> {
-        unit.tx
-            .prepare_cached(
-                "UPDATE messages SET state = ?2, state_reason = ?3, updated_at = ?4, history = history || ?5
-                 WHERE rowid = ?1",
-            )?
-            .execute(params![self.rowid, to, reason, now, history::line(to, now, reason)?])?;
-        unit.deltas.moved(&self.account, self.lane, self.state, to);
+        let step = HistoryEntry { state: to, at: now, reason: reason.map(str::to_owned) };
+        let lines = history::lines(std::slice::from_ref(&step))?;
+        let told = write(unit, self.rowid, &step, &lines)?;
+        unit.moved(&told, &self.account, self.lane, self.state, &[step])?;
         self.state = to;
         Ok(())
     }
@@ -92,12 +93,25 @@ impl Broken {
 
     /// Its history may be what is broken, so that stays as it is.
     pub(super) fn put(&self, unit: &mut Unit<'_>, to: State, reason: &str, now: Timestamp) -> Result<(), Error> {
-        unit.tx
-            .prepare_cached("UPDATE messages SET state = ?2, state_reason = ?3, updated_at = ?4 WHERE rowid = ?1")?
-            .execute(params![self.rowid, to, reason, now])?;
-        unit.deltas.moved(&self.account, self.lane, self.state, to);
-        Ok(())
+        let step = HistoryEntry { state: to, at: now, reason: Some(reason.to_owned()) };
+        let told = write(unit, self.rowid, &step, "")?;
+        unit.moved(&told, &self.account, self.lane, self.state, &[step])
     }
+}
+
+/// `lines`: what its history is lengthened by.
+fn write(unit: &Unit<'_>, rowid: i64, step: &HistoryEntry, lines: &str) -> Result<Told, Error> {
+    let sql = format!(
+        "UPDATE messages SET state = ?2, state_reason = ?3, updated_at = ?4, history = history || ?5
+         WHERE rowid = ?1 RETURNING {}",
+        told::COLUMNS
+    );
+    let mut update = unit.tx.prepare_cached(&sql)?;
+    let mut rows = update.query(params![rowid, step.state, step.reason, step.at, lines])?;
+    let told = rows.next()?.map(unit::told).ok_or_else(|| unavailable("the row of a message is gone"))?;
+    // To its end: only then is the update done.
+    while rows.next()?.is_some() {}
+    Ok(told)
 }
 
 /// The rows that can be read, and those that cannot.

@@ -1,14 +1,14 @@
 //! `Users`: openids that we have seen.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Params, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::fault::unavailable;
 use super::row::Fields;
 use super::writer::Unit;
 use super::{Sqlite, audit};
 use crate::domain::audit::Act;
-use crate::domain::callback::UserSeen;
+use crate::domain::callback::{NewCallback, UserSeen};
 use crate::domain::clock::Timestamp;
 use crate::domain::secret::Openid;
 use crate::domain::user::User;
@@ -50,14 +50,24 @@ impl Users for Sqlite {
 }
 
 /// A sign of life: makes the user, or moves `last_seen_at` (never back).
-pub(super) fn see(unit: &Unit<'_>, account: &str, seen: &UserSeen, at: Timestamp) -> Result<(), Error> {
+pub(super) fn see(unit: &mut Unit<'_>, callback: &NewCallback, seen: &UserSeen) -> Result<(), Error> {
+    let account = callback.account.as_str();
+    if let Some(subscribed) = seen.subscribed {
+        let mut select =
+            unit.tx.prepare_cached("SELECT subscribed, user_id FROM users WHERE account = ?1 AND openid = ?2")?;
+        let before = |row: &Row<'_>| Ok((row.get::<_, Option<bool>>(0)?, row.get::<_, Option<String>>(1)?));
+        let (was, user_id) = select.query_row(params![account, seen.openid], before).optional()?.unwrap_or_default();
+        if was != Some(subscribed) {
+            unit.user(callback, seen.openid.as_str(), user_id.as_deref(), subscribed)?;
+        }
+    }
     unit.tx
         .prepare_cached(
             "INSERT INTO users (account, openid, subscribed, first_seen_at, last_seen_at) VALUES (?1, ?2, ?3, ?4, ?4)
              ON CONFLICT DO UPDATE SET subscribed = coalesce(excluded.subscribed, subscribed),
                 last_seen_at = max(last_seen_at, excluded.last_seen_at)",
         )?
-        .execute(params![account, seen.openid, seen.subscribed, at])?;
+        .execute(params![account, seen.openid, seen.subscribed, callback.received_at])?;
     Ok(())
 }
 

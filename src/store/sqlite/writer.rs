@@ -15,8 +15,10 @@ use super::fault::unavailable;
 use super::figures;
 use super::lock::ServingLock;
 use super::space::{Seen, Watch};
+pub(super) use super::unit::Unit;
 use crate::failpoint::{Point, reach};
-use crate::store::figures::{Deltas, Figures};
+use crate::store::events::Bell;
+use crate::store::figures::Figures;
 use crate::store::suppressed::Suppressed;
 use crate::store::{Error, Space};
 
@@ -24,15 +26,6 @@ use crate::store::{Error, Space};
 const QUEUE: usize = 4096;
 /// Commands in one transaction at most.
 const BATCH: usize = 256;
-
-/// The transaction a command runs in.
-pub(super) struct Unit<'c> {
-    pub(super) tx: &'c Connection,
-    pub(super) deltas: Deltas,
-    /// The refusal for what would add rows of callers: the volume has too little room.
-    pub(super) shortage: Option<&'c Error>,
-    pub(super) suppressed: &'c Suppressed,
-}
 
 /// The way to the thread.
 pub(super) struct Writer {
@@ -81,6 +74,7 @@ impl Writer {
     pub(super) fn start(
         conn: Connection,
         figures: Arc<Figures>,
+        bell: Arc<Bell>,
         suppressed: Arc<Suppressed>,
         space: Watch,
         lock: Option<ServingLock>,
@@ -88,7 +82,7 @@ impl Writer {
         let (jobs, inbox) = mpsc::channel(QUEUE);
         let (alive, ended) = watch::channel(());
         let seen = space.seen();
-        let thread = Thread { conn, figures, suppressed, space, serving: lock.is_some(), trouble: None };
+        let thread = Thread { conn, figures, bell, suppressed, space, serving: lock.is_some(), trouble: None };
         std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || {
@@ -157,6 +151,7 @@ enum Failure {
 struct Thread {
     conn: Connection,
     figures: Arc<Figures>,
+    bell: Arc<Bell>,
     suppressed: Arc<Suppressed>,
     space: Watch,
     serving: bool,
@@ -261,20 +256,23 @@ impl Thread {
         let begun = self.conn.transaction_with_behavior(TransactionBehavior::Immediate);
         let tx = begun.map_err(|error| Failure::Begin(error.into()))?;
         let (shortage, suppressed) = (self.space.shortage(), &*self.suppressed);
-        let mut unit = Unit { tx: &tx, deltas: Deltas::default(), shortage, suppressed };
+        let mut unit = Unit::new(&tx, shortage, suppressed);
         for command in batch {
             command.run(&mut unit).map_err(Failure::Work)?;
         }
-        let deltas = unit.deltas;
-        if !self.serving && !deltas.is_empty() {
+        if !self.serving && unit.is_serving_only() {
             let reason = "only the process that serves this database may change messages";
             return Err(Failure::Work(unavailable(reason)));
         }
+        let (deltas, has_told) = unit.close().map_err(Failure::Work)?;
         figures::write(&deltas, &tx).map_err(Failure::Work)?;
         reach(Point::CommitBefore);
         tx.commit().map_err(|error| Failure::Work(error.into()))?;
         reach(Point::CommitAfter);
         self.figures.add(&deltas);
+        if has_told {
+            self.bell.ring();
+        }
         Ok(())
     }
 

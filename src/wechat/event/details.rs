@@ -1,11 +1,13 @@
 //! The inner parts of events: one struct for each container that WeChat nests into one.
 
+use serde::Serialize;
+
 use crate::wechat::event::DeliveryReport;
 use crate::wechat::message::{integer, optional, text};
 use crate::wechat::tree::Node;
 
 /// `ScanCodeInfo`
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ScanCode {
     /// `qrcode`, `barcode`.
     pub scan_type: String,
@@ -20,7 +22,7 @@ impl ScanCode {
 }
 
 /// `SendPicsInfo`. The pictures themselves come as messages.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Pictures {
     pub count: Option<i64>,
     pub md5_sums: Vec<String>,
@@ -37,7 +39,7 @@ impl Pictures {
 }
 
 /// One template in the pop-up or in the settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SubscribeAnswer {
     pub template_id: String,
     /// `accept`, `reject`.
@@ -58,7 +60,7 @@ impl SubscribeAnswer {
 }
 
 /// One subscription notification that was sent, or was not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SubscribeSent {
     pub template_id: String,
     pub msgid: String,
@@ -109,7 +111,7 @@ fn lists(root: &Node) -> Vec<&Node> {
 }
 
 /// `MASSSENDJOBFINISH`. `send success` still lets single recipients have failed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MassSendReport {
     pub msgid: String,
     /// `send success`, `send fail`, `err(10001)` …
@@ -125,7 +127,7 @@ pub struct MassSendReport {
 }
 
 /// The originality check of one article.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CopyrightCheck {
     pub index: Option<i64>,
     pub user_declare_state: Option<i64>,
@@ -138,7 +140,7 @@ pub struct CopyrightCheck {
 }
 
 /// Where an article of the mass message stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ArticleUrl {
     pub index: Option<i64>,
     pub url: String,
@@ -187,7 +189,7 @@ impl ArticleUrl {
 }
 
 /// `PUBLISHJOBFINISH`
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PublishReport {
     pub publish_id: String,
     /// 0: published.
@@ -198,7 +200,7 @@ pub struct PublishReport {
     pub failed: Vec<i64>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PublishedArticle {
     pub index: Option<i64>,
     pub url: String,
@@ -220,7 +222,8 @@ impl PublishReport {
 }
 
 /// What happened to a card or coupon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CardKind {
     PassCheck,
     NotPassCheck,
@@ -238,7 +241,7 @@ pub enum CardKind {
 }
 
 /// An event of cards and coupons. Most fields belong to one or two kinds only.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CardEvent {
     pub kind: CardKind,
     pub card_id: String,
@@ -271,7 +274,8 @@ impl CardEvent {
 }
 
 /// A step of the account's verification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum VerificationKind {
     QualificationSuccess,
     QualificationFail,
@@ -282,7 +286,7 @@ pub enum VerificationKind {
 }
 
 /// The account's verification changed. An expired one ends the right to send templates.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VerificationEvent {
     pub kind: VerificationKind,
     /// Seconds since 1970: when the verification ends.

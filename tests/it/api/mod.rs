@@ -3,6 +3,8 @@
 mod auth;
 mod batches;
 mod changes;
+mod events;
+mod events_ws;
 mod figures;
 mod headers;
 mod idempotency;

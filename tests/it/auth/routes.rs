@@ -118,7 +118,9 @@ fn foreign(id: &str) -> (u16, &'static str) {
     match id {
         "send_template" => (422, "unknown_account"),
         "send_batch" => (422, "invalid_message"),
-        "list_messages" | "list_audit" => (200, ""),
+        "list_messages" | "list_events" | "list_audit" => (200, ""),
+        // Nobody asks for a WebSocket here; what one may hear is tested with the events.
+        "watch_events" => (400, "malformed_request"),
         "create_account" => (403, "forbidden"),
         "list_accounts" => (200, "other"),
         _ => (404, "not_found"),

@@ -130,6 +130,7 @@ pub(crate) fn callback(dedupe_key: &str) -> NewCallback {
         received_at: at(5),
         receipts: Vec::new(),
         user: None,
+        told: Some(r#"{"content":{}}"#.to_owned()),
     }
 }
 

@@ -7,6 +7,7 @@ mod batches;
 mod build;
 mod clock;
 mod counts;
+mod events;
 mod files;
 mod inbox;
 mod keys;

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
+use wxgate::domain::event::NewEvent;
 use wxgate::domain::token::AccessToken;
 use wxgate::store::tokens::RefreshLock;
 use wxgate::store::{self, Allowance};
@@ -39,6 +40,16 @@ pub(crate) struct Door {
     pub(crate) place: Arc<Place>,
     /// On purpose: the right to refresh is given to everybody.
     pub(crate) gives_all: bool,
+}
+
+/// Nobody is told.
+pub(super) struct Unheard;
+
+#[async_trait]
+impl store::Raise for Unheard {
+    async fn raise(&self, _: NewEvent) -> Result<(), store::Error> {
+        Ok(())
+    }
 }
 
 #[async_trait]

@@ -20,7 +20,7 @@ use wxgate::telemetry::metrics::Metrics;
 use wxgate::upstream;
 use wxgate::upstream::wechat::WechatClient;
 
-use super::doors::{Door, Place, wechat};
+use super::doors::{Door, Place, Unheard, wechat};
 use super::stage::{Gate, Stage};
 
 /// Longer than a run takes.
@@ -127,6 +127,7 @@ impl Run {
             let doors = TokenDoors {
                 client: WechatClient::new(client.clone()),
                 kept: door(Arc::default()),
+                events: Arc::new(Unheard),
                 shared: scope.is_shared.then_some(redis),
                 call_limit: CALL_LIMIT,
                 clock: clock.clone(),

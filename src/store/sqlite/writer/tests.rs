@@ -12,7 +12,7 @@ fn started_on(settings: &str, space: Watch) -> Writer {
     let conn = Connection::open_in_memory().unwrap();
     conn.execute_batch("CREATE TABLE t (n INTEGER UNIQUE, filling BLOB)").unwrap();
     conn.execute_batch(settings).unwrap();
-    Writer::start(conn, Arc::default(), Arc::default(), space, None).unwrap()
+    Writer::start(conn, Arc::default(), Arc::default(), Arc::default(), space, None).unwrap()
 }
 
 fn insert(unit: &mut Unit<'_>, n: i64) -> Result<i64, Error> {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use wxgate::config::wechat::{TokenConfig, WechatConfig};
 use wxgate::domain::account::{Account, Replies, TokenApi};
 use wxgate::domain::clock::Clock;
+use wxgate::domain::event::NewEvent;
 use wxgate::domain::secret::Secret;
 use wxgate::domain::state::OnUnknown;
 use wxgate::domain::token::AccessToken;
@@ -53,6 +54,7 @@ impl Node {
         let doors = TokenDoors {
             client: WechatClient::new(upstream::http::client(&config).unwrap()),
             kept: sql.clone(),
+            events: sql.clone(),
             shared,
             call_limit: timeout,
             clock: world.clock.clone(),
@@ -129,6 +131,16 @@ pub(super) struct Shelf {
     pub(super) token: Mutex<Option<AccessToken>>,
     /// The next look breaks down.
     pub(super) panics: AtomicBool,
+    /// The types of the events that were raised.
+    pub(super) raised: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl store::Raise for Shelf {
+    async fn raise(&self, event: NewEvent) -> Result<(), store::Error> {
+        self.raised.lock().unwrap().push(event.kind.into_owned());
+        Ok(())
+    }
 }
 
 #[async_trait]

@@ -33,6 +33,7 @@ async fn an_outage_of_the_line_costs_no_budget_and_ends_within_half_a_minute() {
     let node = Node::with(&world, &front.base_url, None, 5);
     let tries = tick_for(&node, &world, Duration::from_secs(1_800)).await;
     assert!((60..=70).contains(&tries), "a pause of at most 30 s: {tries}");
+    assert_eq!(*node.sql.raised.lock().unwrap(), ["token.refresh_failing"], "told once, not for every try");
     assert!(!node.tokens.can_send("shop"));
     front.open(&world);
     tick_for(&node, &world, Duration::from_secs(31)).await;
@@ -96,6 +97,7 @@ async fn a_token_that_our_own_lost_force_killed_is_no_conflict() {
     let second = node.renew(&first).await;
     assert_eq!((second.generation, world.sandbox.token_calls().issued), (2, 2));
     assert_eq!(node.refreshes("conflict"), 0);
+    assert_eq!(*node.sql.raised.lock().unwrap(), ["token.refresh_failing"]);
 }
 
 #[tokio::test]
