@@ -115,7 +115,7 @@ impl App {
         );
         let paces = Paces::new(config.limits.account);
         let reader = QuotaReader { client: client.clone(), tokens: tokens.clone(), metrics: metrics.clone() };
-        let quotas = Quotas::new(accounts.clone(), reader, stores.parks.clone(), clock.clone());
+        let quotas = Quotas::new(accounts.clone(), reader, stores.parks.clone(), stores.events.clone(), clock.clone());
         quotas.catch_up().await?;
         let slots = Slots::new(config.queue.concurrency);
         let tasks = TaskTracker::new();

@@ -7,6 +7,7 @@
 pub mod accept;
 pub mod access;
 pub mod accounts;
+mod announce;
 pub mod batches;
 pub mod breaker;
 pub mod clock_watch;

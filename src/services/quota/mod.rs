@@ -11,11 +11,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde_json::json;
+
 use self::book::{Book, Told};
 pub use self::read::QuotaReader;
 use crate::domain::account::Account;
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::event;
 use crate::services::accounts::Accounts;
+use crate::services::announce::announce;
 use crate::services::verdict::next_quota_day;
 use crate::store;
 
@@ -41,6 +45,7 @@ struct Inner {
     accounts: Accounts,
     reader: QuotaReader,
     parks: Arc<dyn store::Parks>,
+    events: Arc<dyn store::Raise>,
     clock: Arc<dyn Clock>,
     /// Never held across an await.
     lines: Mutex<HashMap<Arc<str>, Line>>,
@@ -68,8 +73,14 @@ pub struct QuotaStanding {
 }
 
 impl Quotas {
-    pub fn new(accounts: Accounts, reader: QuotaReader, parks: Arc<dyn store::Parks>, clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Inner { accounts, reader, parks, clock, lines: Mutex::default() }))
+    pub fn new(
+        accounts: Accounts,
+        reader: QuotaReader,
+        parks: Arc<dyn store::Parks>,
+        events: Arc<dyn store::Raise>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self(Arc::new(Inner { accounts, reader, parks, events, clock, lines: Mutex::default() }))
     }
 
     /// Takes over what the store knows: from before a restart, and from other nodes.
@@ -129,7 +140,7 @@ impl Quotas {
             if errcode == 0 {
                 line.book.count(day);
             }
-            tell(account, line, now);
+            self.0.tell(account, line, now);
             (is_back, line.parked_until.is_none() && line.book.is_own_spent(account.daily_quota, day))
         };
         if is_spent {
@@ -222,7 +233,7 @@ impl Quotas {
                 return;
             }
             line.parked_until = Some(until);
-            tell(account, line, self.0.clock.now());
+            self.0.tell(account, line, self.0.clock.now());
         }
         kept(account, self.0.parks.park(&account.name, until).await);
     }
@@ -245,7 +256,7 @@ impl Quotas {
                 line.parked_until = None;
                 line.probed_at = None;
             }
-            tell(account, line, now);
+            self.0.tell(account, line, now);
             is_back
         };
         if is_back {
@@ -264,6 +275,35 @@ impl Quotas {
 }
 
 impl Inner {
+    /// Once a day each.
+    fn tell(&self, account: &Account, line: &mut Line, now: Timestamp) {
+        let day = next_quota_day(now);
+        let remaining = line.remaining(account, now);
+        let limit = line.book.limit(account.daily_quota, day);
+        let kind = match line.book.tell(remaining, limit, day) {
+            Some(Told::Exhausted) => {
+                tracing::warn!(
+                    account.id = &*account.name,
+                    until = %day,
+                    "quota.exhausted: the day's quota is used up; messages of this account wait"
+                );
+                event::QUOTA_EXHAUSTED
+            }
+            Some(Told::Low) => {
+                tracing::warn!(
+                    account.id = &*account.name,
+                    remaining,
+                    limit,
+                    "quota.low: no more than a tenth of the day's quota is left"
+                );
+                event::QUOTA_LOW
+            }
+            None => return,
+        };
+        let data = json!({ "remaining": remaining, "limit": limit, "until": day.to_string() });
+        announce(&self.events, &account.name, kind, now, &data);
+    }
+
     fn lines(&self) -> MutexGuard<'_, HashMap<Arc<str>, Line>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -276,27 +316,6 @@ impl Line {
             Some(until) if now < until => Some(0),
             _ => self.book.remaining(account.daily_quota, next_quota_day(now)),
         }
-    }
-}
-
-/// Once a day each.
-fn tell(account: &Account, line: &mut Line, now: Timestamp) {
-    let day = next_quota_day(now);
-    let remaining = line.remaining(account, now);
-    let limit = line.book.limit(account.daily_quota, day);
-    match line.book.tell(remaining, limit, day) {
-        Some(Told::Exhausted) => tracing::warn!(
-            account.id = &*account.name,
-            until = %day,
-            "quota.exhausted: the day's quota is used up; messages of this account wait"
-        ),
-        Some(Told::Low) => tracing::warn!(
-            account.id = &*account.name,
-            remaining,
-            limit,
-            "quota.low: no more than a tenth of the day's quota is left"
-        ),
-        None => {}
     }
 }
 

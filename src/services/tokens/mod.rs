@@ -25,9 +25,9 @@ use engine::Engine;
 use crate::config::wechat::TokenConfig;
 use crate::domain::account::Account;
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::event::NewEvent;
 use crate::domain::token::AccessToken;
 use crate::services::accounts::Accounts;
+use crate::services::announce::announce;
 use crate::store;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::wechat::WechatClient;
@@ -71,22 +71,7 @@ pub struct TokenDoors {
 impl TokenDoors {
     /// Tells subscribers, beside the road: nobody waits for it.
     fn raise(&self, account: &Account, kind: &'static str, data: serde_json::Value) {
-        let (events, name) = (self.events.clone(), account.name.clone());
-        let event = NewEvent {
-            kind: kind.into(),
-            account: Some(name.to_string()),
-            message_id: None,
-            batch_id: None,
-            client: None,
-            at: self.clock.now(),
-            data: data.to_string(),
-        };
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn(async move {
-            if let Err(error) = events.raise(event).await {
-                tracing::warn!(account.id = %name, event = kind, %error, "an event cannot be kept");
-            }
-        });
+        announce(&self.events, &account.name, kind, self.clock.now(), &data);
     }
 }
 

@@ -60,6 +60,11 @@ async fn a_used_up_quota_parks_the_account_until_the_next_day_and_one_message_pr
     assert!(parked(&app).await);
     until_ready_shows(&app, true).await;
     assert_eq!(logs.with("quota.exhausted").len(), 1);
+    until("subscribers are told", async || {
+        let told = app.get("/v1/events?types=quota.exhausted&account=shop").send().await.json();
+        told["data"].as_array().unwrap().len() == 1 && told["data"][0]["data"]["remaining"] == 0
+    })
+    .await;
     assert_eq!(app.metric("wxgate_quota_remaining{account=\"shop\"}").await, 0.0);
     app.advance(Duration::from_secs(3600)).await;
     let calls = app.sandbox.calls(SEND);
