@@ -127,7 +127,7 @@ fn a_secret_given_twice_or_in_a_missing_file_is_an_error() {
 #[test]
 fn every_mistake_is_told_at_once_with_its_place() {
     let text = "[server]\nlisten = 'here'\nbody_limit = 5\nlisen = ''\n[api]\nwait = '40s'\n[accounts.shop]\napp_id = 'wx1'\n\
-                [accounts.Shop]\napp_id = 'wx2'\napp_secret = 'x'\nmode = 'open'\n[retention]\nevents = '1d'\n";
+                [accounts.Shop]\napp_id = 'wx2'\napp_secret = 'x'\nmode = 'open'\n[telemetry]\notlp_endpoint = 'x'\n";
     let lines = wrong(text, &[("WXGATE__QUEUE__CONCURENCY", "1"), ("WXGATE__QUEUE__MAX_ATTEMPTS", "many")]);
     has(&lines, &["server.listen (", ":2): \"here\" is not an address", "127.0.0.1:8080"]);
     has(&lines, &["server.body_limit (", ":3): expected a size such as \"256KiB\""]);
@@ -136,7 +136,7 @@ fn every_mistake_is_told_at_once_with_its_place() {
     has(&lines, &["accounts.shop.app_secret: is missing"]);
     has(&lines, &["accounts.Shop (", ":9): a name is 1 to 64 of a-z"]);
     has(&lines, &["accounts.Shop.mode (", ":12): \"open\" is none of \"plain\", \"compatible\", \"safe\""]);
-    has(&lines, &["retention.events (", ":14): not available in this version"]);
+    has(&lines, &["telemetry.otlp_endpoint (", ":14): not available in this version"]);
     has(
         &lines,
         &["queue.concurency (environment WXGATE__QUEUE__CONCURENCY): unknown key; did you mean `concurrency`?"],
