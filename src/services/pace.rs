@@ -19,6 +19,8 @@ const RECOVERY: Duration = Duration::from_secs(60);
 const FLOOR: f64 = 1.0 / 64.0;
 /// The share of saved turns that only the queue may take, so that a stream of callers cannot starve what waits there.
 const QUEUE_SHARE: f64 = 1.0 / 8.0;
+/// With this share of the turns saved up, nobody waits any more.
+const CALM: f64 = 0.5;
 /// By how much of itself the rate grows in a second while messages wait: twenty times as fast within half a minute.
 const GROWTH: f64 = 0.1;
 /// The same, near the rate that was too much not long ago.
@@ -157,13 +159,14 @@ impl Line {
         let before = self.per_second;
         if before < rule.first {
             self.per_second = (before + rule.first * seconds / RECOVERY.as_secs_f64()).min(rule.first);
-        } else if std::mem::take(&mut self.is_pressed) {
+        } else if self.is_pressed {
             // Nobody has waited for longer than a second unseen.
             self.per_second = (before * (1.0 + self.growth(now) * seconds.min(1.0))).min(rule.top);
         }
         // A slower account saves up less.
         let burst = (rule.burst * (self.per_second / rule.first).min(1.0)).max(1.0);
         self.turns = (self.turns + seconds * f64::midpoint(before, self.per_second)).min(burst);
+        self.is_pressed &= self.turns < (rule.burst * CALM).max(1.0);
         self.counted_at = now;
     }
 
@@ -243,7 +246,9 @@ mod tests {
             for millis in (seconds.start * 1_000..seconds.end * 1_000).step_by(100) {
                 let room = paces.room(&shop, at(millis)).min(wanted);
                 (0..room).for_each(|_| paces.take(&shop, at(millis)));
+                // As the worker does before it sleeps.
                 paces.room(&shop, at(millis));
+                paces.next_turn(&shop, at(millis));
             }
             paces.per_second(&shop, at(seconds.end * 1_000)).unwrap()
         };
