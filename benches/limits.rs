@@ -32,7 +32,7 @@ fn ask_all(limits: &Limits, people: &[Arc<str>], turn: usize, is_refused: bool) 
         on_limit: OnLimit::Reject,
         until: now.plus(Duration::from_secs(3600)),
     };
-    let answers = limits.ask(&[ask], now).now_or_never();
+    let answers = limits.ask(&[ask], now, Duration::ZERO).now_or_never();
     let answer = answers.and_then(|answers| answers.into_iter().next());
     assert_eq!(matches!(answer, Some(Answer::Refused(_))), is_refused);
 }

@@ -23,6 +23,7 @@ use crate::http::{self, HttpState};
 use crate::services::accept::{Accept, Turns};
 use crate::services::access::{Access, AccessDoors, KeyRequest};
 use crate::services::accounts::{Accounts, Register, RegisterDoors};
+use crate::services::audits::Audits;
 use crate::services::batches::Batches;
 use crate::services::breaker::{BreakerRules, Breakers};
 use crate::services::clock_watch::ClockWatch;
@@ -220,7 +221,7 @@ impl App {
             batches,
             reports,
             register,
-            audit: stores.audit.clone(),
+            audits: Audits { kept: stores.audit.clone() },
             verify,
             receive,
             tokens,

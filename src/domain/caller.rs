@@ -1,5 +1,7 @@
 //! Who calls, and what they may do.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::audit::Origin;
@@ -78,6 +80,8 @@ pub struct Caller {
     pub templates: Option<Vec<String>>,
     /// The request that it came with.
     pub origin: Origin,
+    /// How long this request has waited for what nodes share.
+    pub waited: Duration,
 }
 
 impl Caller {

@@ -52,6 +52,21 @@ pub struct NewEvent {
     pub data: String,
 }
 
+impl NewEvent {
+    /// One that concerns an account, and no message. `data`: a JSON object.
+    pub fn of_account(kind: impl Into<Cow<'static, str>>, account: &str, at: Timestamp, data: String) -> Self {
+        Self {
+            kind: kind.into(),
+            account: Some(account.to_owned()),
+            message_id: None,
+            batch_id: None,
+            client: None,
+            at,
+            data,
+        }
+    }
+}
+
 /// Where an event stands among all others: what is kept later stands later, also across nodes. It means something to the
 /// store alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

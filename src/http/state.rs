@@ -10,6 +10,7 @@ use crate::domain::clock::Clock;
 use crate::services::accept::Accept;
 use crate::services::access::Access;
 use crate::services::accounts::Register;
+use crate::services::audits::Audits;
 use crate::services::batches::Batches;
 use crate::services::feed::Feed;
 use crate::services::health::Health;
@@ -19,7 +20,6 @@ use crate::services::suppressions::Suppressions;
 use crate::services::tokens::Tokens;
 use crate::services::users::Users;
 use crate::services::verify::Verify;
-use crate::store;
 use crate::telemetry::metrics::Metrics;
 
 /// Services and the sections that the faces need. Cheap to clone.
@@ -30,7 +30,7 @@ pub struct HttpState {
     pub batches: Batches,
     pub reports: Reports,
     pub register: Register,
-    pub audit: Arc<dyn store::Audit>,
+    pub audits: Audits,
     pub verify: Verify,
     pub receive: Receive,
     pub tokens: Tokens,
@@ -63,7 +63,7 @@ parts! {
     Batches => batches,
     Reports => reports,
     Register => register,
-    Arc<dyn store::Audit> => audit,
+    Audits => audits,
     Tokens => tokens,
     Users => users,
     Feed => feed,

@@ -15,15 +15,7 @@ pub(super) fn announce(
     data: &serde_json::Value,
 ) {
     let (events, name) = (events.clone(), account.clone());
-    let event = NewEvent {
-        kind: kind.into(),
-        account: Some(name.to_string()),
-        message_id: None,
-        batch_id: None,
-        client: None,
-        at,
-        data: data.to_string(),
-    };
+    let event = NewEvent::of_account(kind, &name, at, data.to_string());
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
     runtime.spawn(async move {
         if let Err(error) = events.raise(event).await {

@@ -111,7 +111,7 @@ impl Batches {
         }
         let (places, checked): (Vec<u32>, Vec<Item>) = checked.into_iter().unzip();
         let (mut messages, mut taken) = (Vec::with_capacity(checked.len()), Vec::with_capacity(checked.len()));
-        for (index, limited) in places.into_iter().zip(self.accept.limit_items(checked).await) {
+        for (index, limited) in places.into_iter().zip(self.accept.limit_items(caller, checked).await) {
             match limited {
                 Ok(item) => {
                     messages.push((index, item.message));

@@ -1,13 +1,14 @@
 //! The stations of a message's road, one file a station.
 //!
 //! The road: [`accept`] → [`dispatch`] (with [`tokens`]) → [`verify`] → [`receive`].
-//! Beside it: [`access`] (keys, tokens and signatures of callers), [`accounts`], [`batches`], [`users`], [`feed`] (events), [`reports`] (views and changes by hand), [`outcomes`] (who waits
+//! Beside it: [`access`] (keys, tokens and signatures of callers), [`accounts`], [`audits`], [`batches`], [`users`], [`feed`] (events), [`reports`] (views and changes by hand), [`outcomes`] (who waits
 //! for what), [`limits`] (how often), [`verdict`], [`breaker`], [`pace`] and [`quota`] (rules of [`dispatch`]), [`slots`] (how many at once), [`sweep`] (repairs), [`clock_watch`], [`health`].
 
 pub mod accept;
 pub mod access;
 pub mod accounts;
 mod announce;
+pub mod audits;
 pub mod batches;
 pub mod breaker;
 pub mod clock_watch;

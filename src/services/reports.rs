@@ -83,7 +83,7 @@ impl Reports {
             return Err(AcceptError::Forbidden { detail }.into());
         }
         let message = self.again(caller, old)?;
-        let kept = self.accept.admit(message, None, OnLimit::Reject, Wait::Not, Vec::new()).await?;
+        let kept = self.accept.admit(caller, message, None, OnLimit::Reject, Wait::Not, Vec::new()).await?;
         reach(Point::RetryKept);
         Ok(kept)
     }

@@ -148,6 +148,7 @@ mod tests {
             accounts,
             templates: None,
             origin: Origin::default(),
+            waited: std::time::Duration::ZERO,
         }
     }
 

@@ -12,6 +12,11 @@ impl Allowance {
     /// What one request may wait.
     pub const WHOLE: Duration = Duration::from_millis(100);
 
+    /// What is left of a whole one after this wait.
+    pub fn after(waited: Duration) -> Self {
+        Self { left: Self::WHOLE.saturating_sub(waited) }
+    }
+
     pub fn left(&self) -> Duration {
         self.left
     }
@@ -23,6 +28,6 @@ impl Allowance {
 
 impl Default for Allowance {
     fn default() -> Self {
-        Self { left: Self::WHOLE }
+        Self::after(Duration::ZERO)
     }
 }

@@ -135,15 +135,8 @@ impl Tidings {
 
     pub(super) fn called_back(&mut self, callback: &NewCallback) {
         let Some(data) = &callback.told else { return };
-        self.push(NewEvent {
-            kind: format!("callback.{}", callback.kind).into(),
-            account: Some(callback.account.clone()),
-            message_id: None,
-            batch_id: None,
-            client: None,
-            at: callback.received_at,
-            data: data.clone(),
-        });
+        let kind = format!("callback.{}", callback.kind);
+        self.push(NewEvent::of_account(kind, &callback.account, callback.received_at, data.clone()));
     }
 
     /// The user has followed, or left.
@@ -155,15 +148,8 @@ impl Tidings {
         subscribed: bool,
     ) -> Result<(), Error> {
         let kind = if subscribed { event::USER_SUBSCRIBED } else { event::USER_UNSUBSCRIBED };
-        self.push(NewEvent {
-            kind: kind.into(),
-            account: Some(callback.account.clone()),
-            message_id: None,
-            batch_id: None,
-            client: None,
-            at: callback.received_at,
-            data: json(&UserData { openid, user_id })?,
-        });
+        let data = json(&UserData { openid, user_id })?;
+        self.push(NewEvent::of_account(kind, &callback.account, callback.received_at, data));
         Ok(())
     }
 

@@ -1,7 +1,5 @@
 //! Who did what to the gateway itself.
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::LINK;
@@ -18,7 +16,7 @@ use crate::http::error::{ApiError, Problem};
 use crate::http::extract::caller::{Admin, Allowed};
 use crate::http::extract::page;
 use crate::http::extract::query::Query;
-use crate::store;
+use crate::services::audits::Audits;
 
 const LIST: &str = "/v1/audit";
 
@@ -85,14 +83,14 @@ impl From<Act> for ActView {
 )]
 pub async fn list(
     Allowed(caller, _): Allowed<Admin>,
-    State(audit): State<Arc<dyn store::Audit>>,
+    State(audits): State<Audits>,
     uri: Uri,
     mut query: Query,
 ) -> Result<Response, ApiError> {
     let actions = Action::ALL.map(Action::as_str).join(", ");
     let time = "an RFC 3339 time such as 2026-01-31T08:00:00Z";
     let filter = ActFilter {
-        visible_accounts: caller.accounts,
+        visible_accounts: None,
         account: query.text("account"),
         actor: query.text("actor"),
         action: query.parsed("action", &actions, Action::parse),
@@ -101,7 +99,7 @@ pub async fn list(
     };
     let wanted = page::take(&mut query, |key| AuditId::parse(key).is_some());
     query.close()?;
-    let found = audit.list(filter, wanted).await?;
+    let found = audits.list(&caller, filter, wanted).await?;
     let next_cursor = found.next.as_deref().map(page::cursor);
     let link = next_cursor.as_deref().map(|cursor| page::next_link(LIST, uri.query().unwrap_or_default(), cursor));
     let data = found.items.into_iter().map(ActView::from).collect();

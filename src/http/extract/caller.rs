@@ -198,6 +198,7 @@ mod tests {
             accounts: None,
             templates: None,
             origin: Origin::default(),
+            waited: std::time::Duration::ZERO,
         };
         assert!(caller(vec![Scope::Send]).require(Scope::Send).is_ok());
         assert!(caller(vec![Scope::Admin]).require(Scope::Send).is_ok());

@@ -93,7 +93,7 @@ impl Accept {
     pub async fn send(&self, caller: &Caller, input: SendInput, wait: Wait) -> Result<Kept, AcceptError> {
         let on_limit = input.on_limit;
         let Checked { message, content, warnings } = self.check(caller, input).await?;
-        self.admit(message, Some(content), on_limit, wait, warnings).await
+        self.admit(caller, message, Some(content), on_limit, wait, warnings).await
     }
 
     /// Everything but the keeping and the sending.
@@ -108,7 +108,7 @@ impl Accept {
             let detail = format!("the account's quota of the day is used up: nothing is sent before {until}");
             warnings.push(Warning { path: String::new(), code: "account_quota", detail });
         }
-        let limits = self.limits.look(&ask(&message, Some(content), on_limit), message.created_at).await;
+        let limits = self.limits.look(&ask(&message, Some(content), on_limit), message.created_at, caller.waited).await;
         let token = self.tokens.status(&message.account).map_or("missing", |status| status.state).to_owned();
         let (send_at, wait_reason) = (message.send_at, message.wait_reason);
         Ok(Rehearsal { wechat_body: message.body, warnings, limits, token, send_at, wait_reason })
@@ -129,12 +129,12 @@ impl Accept {
     }
 
     /// Takes a place in each limit for each item, one after the other. → those that may go, in their order, or why not.
-    pub(crate) async fn limit_items(&self, mut items: Vec<Item>) -> Vec<Result<Item, AcceptError>> {
+    pub(crate) async fn limit_items(&self, caller: &Caller, mut items: Vec<Item>) -> Vec<Result<Item, AcceptError>> {
         let fits: Vec<_> = items.iter_mut().map(|item| self.fit_quota(&mut item.message, item.on_limit)).collect();
         let fitting = items.iter().zip(&fits).filter(|(_, fit)| fit.is_ok());
         let asks: Vec<Ask<'_>> =
             fitting.map(|(item, _)| ask(&item.message, Some(item.content), item.on_limit)).collect();
-        let mut answers = self.limits.ask(&asks, self.clock.now()).await.into_iter();
+        let mut answers = self.limits.ask(&asks, self.clock.now(), caller.waited).await.into_iter();
         let (mut limited, mut useless) = (Vec::with_capacity(items.len()), Vec::new());
         for (mut item, fit) in items.into_iter().zip(fits) {
             let passed = match fit.and_then(|()| answers.next().map_or(Ok(None), pass)) {
@@ -178,6 +178,7 @@ impl Accept {
     /// whatever the limits say now. `content` is none for what is meant to be said again.
     pub(crate) async fn admit(
         &self,
+        caller: &Caller,
         mut message: NewMessage,
         content: Option<u64>,
         on_limit: OnLimit,
@@ -206,7 +207,7 @@ impl Accept {
         if let Err(error) = self.keep_quiet(&mut message).and_then(|()| self.fit_quota(&mut message, on_limit)) {
             return self.known(&message, &warnings).await?.ok_or(error);
         }
-        let answers = self.limits.ask(&[ask(&message, content, on_limit)], self.clock.now()).await;
+        let answers = self.limits.ask(&[ask(&message, content, on_limit)], self.clock.now(), caller.waited).await;
         let limits = match answers.into_iter().next() {
             Some(Answer::Go(Pass { at, standings, taken })) => {
                 if let Err(error) = self.put_off(&mut message, at) {

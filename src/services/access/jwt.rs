@@ -53,6 +53,7 @@ impl Jwt {
             accounts: grant.accounts,
             templates: None,
             origin: Origin::default(),
+            waited: std::time::Duration::ZERO,
         })
     }
 

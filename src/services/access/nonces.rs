@@ -46,14 +46,20 @@ impl Nonces {
 
     /// Remembers the nonce of a request that was signed at this second and is right. Our own memory is asked even where Redis
     /// answers: it then knows what came through this process, should Redis fail or be flushed.
-    pub(super) async fn remember(&self, nonce: NonceId, signed_at: i64, now: Timestamp) -> Verdict {
+    pub(super) async fn remember(
+        &self,
+        allowance: &mut Allowance,
+        nonce: NonceId,
+        signed_at: i64,
+        now: Timestamp,
+    ) -> Verdict {
         let end = signed_at + WINDOW_SECONDS;
         let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).remember(nonce, end, now.as_seconds());
         let Some(shared) = self.shared.as_ref().filter(|_| own != Verdict::Again) else {
             return own;
         };
         let hold = Duration::from_secs((end + SKEW_SECONDS - now.as_seconds()).max(1).unsigned_abs());
-        match shared.remember(&mut Allowance::default(), nonce, hold).await {
+        match shared.remember(allowance, nonce, hold).await {
             Ok(true) => Verdict::First,
             Ok(false) => Verdict::Again,
             // Each node takes it once, then.
@@ -157,9 +163,13 @@ mod tests {
     #[tokio::test]
     async fn what_another_node_has_seen_is_refused_here() {
         let (told, nonces) = Told::nonces(vec![Ok(true), Ok(false)]);
-        assert_eq!(nonces.remember(id(1), NOW - 300, now()).await, Verdict::First);
-        assert_eq!(nonces.remember(id(1), NOW - 300, now()).await, Verdict::Again, "without a question");
-        assert_eq!(nonces.remember(id(2), NOW + 300, now()).await, Verdict::Again);
+        assert_eq!(nonces.remember(&mut Allowance::default(), id(1), NOW - 300, now()).await, Verdict::First);
+        assert_eq!(
+            nonces.remember(&mut Allowance::default(), id(1), NOW - 300, now()).await,
+            Verdict::Again,
+            "without a question"
+        );
+        assert_eq!(nonces.remember(&mut Allowance::default(), id(2), NOW + 300, now()).await, Verdict::Again);
         // As long as it could come again, and a minute for other clocks.
         assert_eq!(*told.1.lock().unwrap(), [60, 660].map(Duration::from_secs));
     }
@@ -167,12 +177,12 @@ mod tests {
     #[tokio::test]
     async fn without_redis_this_process_remembers() {
         let (_, nonces) = Told::nonces(vec![Ok(true), down(), down()]);
-        assert_eq!(nonces.remember(id(1), NOW, now()).await, Verdict::First);
-        assert_eq!(nonces.remember(id(2), NOW, now()).await, Verdict::First);
+        assert_eq!(nonces.remember(&mut Allowance::default(), id(1), NOW, now()).await, Verdict::First);
+        assert_eq!(nonces.remember(&mut Allowance::default(), id(2), NOW, now()).await, Verdict::First);
         for n in 1..=2 {
-            assert_eq!(nonces.remember(id(n), NOW, now()).await, Verdict::Again);
+            assert_eq!(nonces.remember(&mut Allowance::default(), id(n), NOW, now()).await, Verdict::Again);
         }
-        assert_eq!(nonces.remember(id(3), NOW, now()).await, Verdict::First);
+        assert_eq!(nonces.remember(&mut Allowance::default(), id(3), NOW, now()).await, Verdict::First);
         let text = nonces.metrics.render(&crate::telemetry::metrics::Scrape::default());
         assert!(text.contains("wxgate_nonce_fallbacks_total 2\n"), "{text}");
     }
@@ -181,7 +191,7 @@ mod tests {
     async fn redis_has_room_when_this_process_has_none() {
         let (_, mut nonces) = Told::nonces(vec![Ok(true), down()]);
         nonces.own = Mutex::new(Memory::new(0));
-        assert_eq!(nonces.remember(id(1), NOW, now()).await, Verdict::First);
-        assert_eq!(nonces.remember(id(2), NOW, now()).await, Verdict::NoRoom);
+        assert_eq!(nonces.remember(&mut Allowance::default(), id(1), NOW, now()).await, Verdict::First);
+        assert_eq!(nonces.remember(&mut Allowance::default(), id(2), NOW, now()).await, Verdict::NoRoom);
     }
 }

@@ -148,6 +148,7 @@ impl Entry {
             accounts: self.key.accounts.clone(),
             templates: self.key.templates.clone(),
             origin: Origin::default(),
+            waited: std::time::Duration::ZERO,
         }
     }
 }

@@ -8,6 +8,7 @@ use super::ring::{self, Entry};
 use super::{Access, AccessError, Form, nonces};
 use crate::domain::caller::{Caller, Signing};
 use crate::domain::signed::{SignedContent, SignedHead, SignedHeaders};
+use crate::store::Allowance;
 
 /// A request whose head is in order. Nothing is proven: its body may be read now, within its limit.
 pub struct Signer {
@@ -53,8 +54,12 @@ impl Access {
         if !head.is_fresh(now) {
             return Err(self.refuse(Form::Signed, &"the body came too late", from));
         }
-        match self.inner.nonces.remember(head.nonce_id(), head.signed_at, now).await {
-            nonces::Verdict::First => Ok(entry.caller(now)),
+        let mut allowance = Allowance::default();
+        match self.inner.nonces.remember(&mut allowance, head.nonce_id(), head.signed_at, now).await {
+            nonces::Verdict::First => {
+                let waited = Allowance::WHOLE.saturating_sub(allowance.left());
+                Ok(Caller { waited, ..entry.caller(now) })
+            }
             nonces::Verdict::Again => Err(self.refuse(Form::Signed, &"the nonce was used before", from)),
             nonces::Verdict::NoRoom => Err(AccessError::NoRoom),
         }

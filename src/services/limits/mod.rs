@@ -102,12 +102,12 @@ impl Limits {
     }
 
     /// Asks every limit for each message, one after the other, and takes one of each when all allow it. With `Defer`, a place
-    /// ahead of time is taken instead of a refusal.
-    pub async fn ask(&self, asks: &[Ask<'_>], now: Timestamp) -> Vec<Answer> {
+    /// ahead of time is taken instead of a refusal. `waited`: what the request has spent of its allowance.
+    pub async fn ask(&self, asks: &[Ask<'_>], now: Timestamp, waited: Duration) -> Vec<Answer> {
         self.0.local.follow_the_clock(now);
         let questions: Vec<Question> = asks.iter().map(|ask| self.question(ask, now)).collect();
         let mut answers = Vec::with_capacity(asks.len());
-        let mut allowance = Allowance::default();
+        let mut allowance = Allowance::after(waited);
         for piece in questions.chunks(AT_ONCE) {
             if let [question] = piece
                 && let Some(refused) = self.refused_here(question, now)
@@ -152,9 +152,9 @@ impl Limits {
     }
 
     /// As every limit stands; nothing is taken.
-    pub async fn look(&self, ask: &Ask<'_>, now: Timestamp) -> Vec<Standing> {
+    pub async fn look(&self, ask: &Ask<'_>, now: Timestamp, waited: Duration) -> Vec<Standing> {
         let question = Question { verb: LimitVerb::Look, places: self.0.local.places(ask) };
-        let shared = self.ask_shared(std::slice::from_ref(&question), &mut Allowance::default()).await;
+        let shared = self.ask_shared(std::slice::from_ref(&question), &mut Allowance::after(waited)).await;
         let standings = shared.and_then(|shared| shared.into_iter().next());
         told(&question, &standings.unwrap_or_else(|| self.0.local.look(&question.places, now)))
     }

@@ -24,7 +24,7 @@ fn to(openid: &str, content: u64) -> Ask<'_> {
 
 /// Where nothing is shared nobody waits.
 fn ask(limits: &Limits, what: Ask<'_>, on_limit: OnLimit, now: Timestamp) -> Answer {
-    let answers = limits.ask(&[Ask { on_limit, ..what }], now).now_or_never().unwrap();
+    let answers = limits.ask(&[Ask { on_limit, ..what }], now, Duration::ZERO).now_or_never().unwrap();
     answers.into_iter().next().unwrap()
 }
 

@@ -1,10 +1,12 @@
 //! Several nodes with one Redis: a signed request passes one of them, once.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use wxgate::domain::clock::Clock;
 
 use crate::harness::sign::{self, Signed, SigningKey};
-use crate::harness::{RedisServer, Setup, TestApp, World};
+use crate::harness::{RedisServer, Road, Setup, TestApp, Way, World, order_notice};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -71,4 +73,30 @@ async fn without_redis_each_node_still_takes_a_request_once() {
     assert_eq!((status(&one, &request).await, status(&one, &request).await), (200, 401));
     assert_eq!((status(&other, &request).await, status(&other, &request).await), (200, 401));
     assert_eq!(one.metric("wxgate_nonce_fallbacks_total").await, 1.0);
+}
+
+/// A request has one allowance of 100 ms, however much it asks of Redis.
+#[tokio::test]
+async fn what_the_nonce_has_waited_the_limits_do_not_wait_again() {
+    let (redis, world) = (RedisServer::start(), World::start().await);
+    let road = Road::to(redis.port).await;
+    let config = format!(
+        "\n[redis]\nurl = \"redis://127.0.0.1:{}\"\n[limits]\nopenid = {{ rate = 60, per = \"minute\", burst = 60 }}\n\
+         [clients.crm]\nsign_secret = \"{SECRET}\"\nscopes = [\"read\", \"send\"]\n",
+        road.port
+    );
+    let node = TestApp::start_with(Setup { config, world: Some(world.clone()), ..Setup::default() }).await;
+    assert_eq!(status(&node, &signed(&world)).await, 200);
+    assert_eq!(node.metric("wxgate_limit_fallbacks_total").await, 0.0);
+
+    road.set(Way::Delay(Duration::from_millis(70)));
+    let body = order_notice("oSIGNED").to_string();
+    let key = SigningKey { id: "crm".to_owned(), secret: SECRET.to_owned() };
+    let timestamp = world.clock.now().as_seconds();
+    let what = Signed { timestamp, nonce: sign::nonce(), method: "POST", target: "/send-template", body: &body };
+    let request = node.anonymous(Method::POST, "/send-template");
+    let request = key.headers(&what).iter().fold(request, |request, (name, value)| request.header(name, value));
+    let sent = request.body("application/json", body).send().await;
+    assert_eq!(sent.status, 200, "{}", sent.text);
+    assert_eq!(node.metric("wxgate_limit_fallbacks_total").await, 1.0);
 }
