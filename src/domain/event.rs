@@ -20,6 +20,8 @@ pub const TOKEN_CONFLICT: &str = "token.conflict";
 pub const TOKEN_REFRESH_FAILING: &str = "token.refresh_failing";
 pub const QUOTA_LOW: &str = "quota.low";
 pub const QUOTA_EXHAUSTED: &str = "quota.exhausted";
+/// What became of a back end's answer that came too late to be a passive reply.
+pub const RELAY_LATE_REPLY: &str = "relay.late_reply";
 pub const WEBHOOK_DISABLED: &str = "webhook.disabled";
 
 /// The type of the event that tells that a message came to this state. `None`: nobody is told.

@@ -50,7 +50,7 @@ async fn a_repeat_gets_the_first_reply_and_does_nothing(
     house.restart().await;
     let again = NewCallback { reply: Some("other".to_owned()), user: seen("o9", None), ..callback("k") };
     let recorded = house.stores.inbox.record(again).await.unwrap();
-    assert_eq!(recorded, Recorded::Seen { reply: Some("<xml>hello</xml>".to_owned()) });
+    assert_eq!(recorded, Recorded::Seen { reply: Some("<xml>hello</xml>".to_owned()), relay: None });
     assert_eq!(house.stores.users.look_up("shop", &openid("o9")).await.unwrap(), None);
     let foreign = NewCallback { account: "other".to_owned(), ..callback("k") };
     assert!(matches!(house.stores.inbox.record(foreign).await.unwrap(), Recorded::First { .. }));
@@ -84,7 +84,7 @@ async fn the_first_final_receipt_wins(#[values(Backend::Sqlite, Backend::Postgre
     let contradiction = effect(&house.stores, receipt("900", "o1", "failed:user block")).await;
     assert_eq!(contradiction, ReceiptEffect::AlreadyFinal { message_id: id });
     let again = house.stores.inbox.record(receipt("900", "o1", "success")).await.unwrap();
-    assert_eq!(again, Recorded::Seen { reply: None });
+    assert_eq!(again, Recorded::Seen { reply: None, relay: None });
     assert_eq!(look_up(&house.stores, id).await.state, State::Delivered);
     assert_eq!(house.stores.counts.unmatched_receipts().await.unwrap(), 0);
 }
