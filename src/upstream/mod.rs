@@ -1,4 +1,5 @@
 //! Calls that leave the gateway.
 
 pub mod http;
+pub mod outside;
 pub mod wechat;
