@@ -2,4 +2,5 @@
 
 pub mod http;
 pub mod outside;
+pub mod webhook;
 pub mod wechat;
