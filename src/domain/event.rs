@@ -207,6 +207,16 @@ impl fmt::Display for KindPattern {
     }
 }
 
+/// As it is written.
+impl fmt::Display for KindPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Is(kind) => f.write_str(kind),
+            Self::Begins(stem) => write!(f, "{stem}*"),
+        }
+    }
+}
+
 impl EventFilter {
     /// What it leaves out are only times, or it names one message: nothing is passed by on the way to the next event.
     pub fn is_narrow(&self) -> bool {
@@ -246,6 +256,7 @@ mod tests {
             let pattern = KindPattern::parse(pattern).unwrap();
             assert!(fits.into_iter().all(|kind| pattern.fits(kind)), "{pattern:?}");
             assert!(!fits_not.into_iter().any(|kind| pattern.fits(kind)), "{pattern:?}");
+            assert_eq!(KindPattern::parse(&pattern.to_string()), Some(pattern));
         }
         for broken in ["", "mess*", "message.*.x", "a b", "message.%", &"x".repeat(101)] {
             assert_eq!(KindPattern::parse(broken), None, "{broken}");
