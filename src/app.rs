@@ -48,6 +48,7 @@ use crate::store::redis::Link;
 use crate::store::{self, Stores};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream;
+use crate::upstream::outside::OutsideClient;
 use crate::upstream::relay::RelayClient;
 use crate::upstream::wechat::WechatClient;
 use crate::worker::{Listener, Timer, Worker};
@@ -213,7 +214,7 @@ impl App {
         let batches = Batches { batches: stores.batches.clone(), accept: accept.clone(), clock: clock.clone() };
         let relay = Relay::new(
             RelayDoors {
-                client: RelayClient::new().context("the HTTP client for back ends cannot be built")?,
+                client: RelayClient::new(OutsideClient::new(config.webhooks.reach.clone())?),
                 inbox: stores.inbox.clone(),
                 wechat: client,
                 tokens: tokens.clone(),

@@ -96,6 +96,15 @@ impl<'a> Section<'a> {
         value.unwrap_or_default()
     }
 
+    /// The same, where it need not be given.
+    pub(super) fn switch_or(&mut self, key: &str, default: bool) -> bool {
+        if self.table.contains_key(key) {
+            return self.switch(key);
+        }
+        self.findings.borrow_mut().known.push(self.dotted(key));
+        default
+    }
+
     /// `key`, or what stands in the file that `<key>_file` names, without the line end.
     pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
         let file_key = format!("{key}_file");
@@ -256,7 +265,7 @@ impl<'a> Section<'a> {
     }
 
     /// Every section of a list of them, `[[key]]`; each is named by its place, from 0.
-    pub(super) fn tables(&mut self, key: &str) -> Vec<Self> {
+    pub(super) fn table_list(&mut self, key: &str) -> Vec<Self> {
         let Some(given) = self.take(key) else { return Vec::new() };
         let origin = self.origins.get(key).cloned();
         let tables: Option<Vec<Table>> = match given {
@@ -280,6 +289,13 @@ impl<'a> Section<'a> {
     /// Something is written under this key.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
+    }
+
+    /// What is left and is a table: sections under names of the operator's choice beside keys of ours.
+    pub(super) fn tables(&mut self) -> Vec<(String, Self)> {
+        let is_table = |(name, node): (&String, &Node)| matches!(node.raw, Raw::Table(_)).then(|| name.clone());
+        let names: Vec<String> = self.table.iter().filter_map(is_table).collect();
+        names.into_iter().map(|name| (name.clone(), self.section(&name))).collect()
     }
 
     /// What nobody asked for is unknown.

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use url::Url;
-
 use super::origin::Origin;
 use super::read::Section;
 use super::tree::{Node, Raw, Table};
 use super::units::render_span;
 use crate::domain::relay::{LateReply, RelayOptions, RelayRoute, RouteMode};
 use crate::domain::secret::Openid;
+use crate::domain::webhook::url::WebhookUrl;
 
 /// WeChat gives up after 5 s, and the answer has to be kept and sealed before.
 const TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_millis(4_800);
@@ -29,7 +28,7 @@ pub(super) fn read(account: &mut Section<'_>) -> Option<RelayOptions> {
     let timeout_ms = section.span_if_given("timeout", TIMEOUTS).map_or(usual.timeout_ms, millis);
     let late_reply = section.choice("late_reply", &LATE_REPLIES, usual.late_reply);
     let token = section.secret("token");
-    let routes: Vec<RelayRoute> = section.tables("routes").into_iter().map(read_route).collect();
+    let routes: Vec<RelayRoute> = section.table_list("routes").into_iter().map(read_route).collect();
     if url.is_none() && routes.is_empty() {
         section.needed("url", |_, _| None::<String>);
     }
@@ -61,16 +60,8 @@ fn read_route(mut section: Section<'_>) -> RelayRoute {
     route
 }
 
-/// An `http` or `https` URL. Its query is kept; a password in it would stand in logs of proxies.
 fn address(text: &str) -> Result<String, String> {
-    let url = Url::parse(text).map_err(|_| "is not a URL; write https://host/path".to_owned())?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err("is no http or https URL".to_owned());
-    }
-    if url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
-        return Err("has a user or a fragment; only scheme, host, port, path and query are allowed".to_owned());
-    }
-    Ok(text.to_owned())
+    WebhookUrl::parse(text).map(|_| text.to_owned()).map_err(|fault| fault.to_string())
 }
 
 fn millis(span: Duration) -> u64 {

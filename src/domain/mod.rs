@@ -26,3 +26,4 @@ pub mod suppression;
 pub mod token;
 pub mod trouble;
 pub mod user;
+pub mod webhook;

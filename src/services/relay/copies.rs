@@ -67,6 +67,7 @@ impl Relay {
                 query: &query,
                 format: letter.inbound.format,
                 body: letter.body.clone(),
+                timeout: target.timeout,
             };
             let problem = match timeout(target.timeout, self.inner.doors.client.post(copy)).await {
                 // A long answer is an answer.

@@ -69,6 +69,7 @@ impl Flight {
             query: &query,
             format: self.letter.inbound.format,
             body: self.letter.body.clone(),
+            timeout: self.relay.inner.rules.late_wait,
         };
         match doors.client.post(letter.clone()).await {
             // Mostly a kept connection that the back end has closed meanwhile.
