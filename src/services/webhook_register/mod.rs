@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub use change::{NewWebhook, WebhookChange};
 pub use known::KnownWebhook;
 pub use probe::Probe;
-pub use replay::{PART, ReplayRequest};
+pub use replay::PART;
 
 use self::known::Found;
 use crate::config::webhooks::WebhookConfig;

@@ -14,17 +14,6 @@ pub const PART: usize = 500;
 /// Transactions of one call.
 const PARTS: usize = 20;
 
-/// What is to be told once more.
-#[derive(Clone, Debug)]
-pub struct ReplayRequest {
-    /// [`PART`] ids at most.
-    pub what: ReplayOf,
-    /// Only count.
-    pub is_dry_run: bool,
-    /// Go on behind this.
-    pub after: Position,
-}
-
 impl WebhookRegister {
     /// Newest first.
     pub async fn deliveries(
@@ -39,10 +28,17 @@ impl WebhookRegister {
         Ok(self.inner.doors.deliveries.list(filter, page).await?)
     }
 
-    /// A bounded stretch: [`Replayed::next`] tells where to go on. The subscriber's order within a message is kept.
-    pub async fn replay(&self, caller: &Caller, key: &str, request: ReplayRequest) -> Result<Replayed, WebhookError> {
+    /// `what`: [`PART`] ids at most, or what fits, from behind `after`. A bounded stretch of it: [`Replayed::next`] tells where to
+    /// go on. A dry run only counts.
+    pub async fn replay(
+        &self,
+        caller: &Caller,
+        key: &str,
+        what: ReplayOf,
+        mut after: Position,
+        is_dry_run: bool,
+    ) -> Result<Replayed, WebhookError> {
         let found = self.find(caller, key).await?;
-        let ReplayRequest { what, is_dry_run, mut after } = request;
         let mut all = Replayed::default();
         for _ in 0..PARTS {
             let now = self.now();
@@ -74,8 +70,7 @@ impl WebhookRegister {
             return Err(WebhookError::Conflict { detail });
         }
         let what = ReplayOf::Events(vec![delivery.event_id]);
-        let again =
-            self.replay(caller, key, ReplayRequest { what, is_dry_run: false, after: Position::default() }).await?;
+        let again = self.replay(caller, key, what, Position::default(), false).await?;
         if again.matched == 0 {
             let detail = "its event is no longer kept (retention.events), or no longer one of its accounts".to_owned();
             return Err(WebhookError::Conflict { detail });

@@ -232,7 +232,10 @@ mod tests {
         assert!(read.dry_run && matches!(read.what(), ReplayOf::Events(ids) if ids.len() == 1));
         let text = r#"{"types":["message.*"],"account":"shop","created_after":"2026-01-31T08:00:00Z","status":"dead"}"#;
         let ReplayOf::Filter { filter, last } = request(text).unwrap().what() else { panic!("a filter") };
-        assert_eq!((filter.kinds.len(), filter.account.as_deref(), last), (1, Some("shop"), Some(DeliveryStatus::Dead)));
+        assert_eq!(
+            (filter.kinds.len(), filter.account.as_deref(), last),
+            (1, Some("shop"), Some(DeliveryStatus::Dead))
+        );
         assert!(filter.created_after.is_some());
     }
 
