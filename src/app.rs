@@ -44,6 +44,7 @@ use crate::services::tokens::{TokenDoors, Tokens};
 use crate::services::users::Users;
 use crate::services::verdict::RetryRules;
 use crate::services::verify::Verify;
+use crate::services::webhook_register::{WebhookDoors, WebhookRegister};
 use crate::store::redis::Link;
 use crate::store::{self, Stores};
 use crate::telemetry::metrics::Metrics;
@@ -229,6 +230,14 @@ impl App {
         let verify = Verify { accounts: accounts.clone(), clock: clock.clone(), freshness: config.callback.freshness };
         let health =
             Health::new(stores.counts.clone(), redis, tokens.clone(), (quotas, paces), accounts.clone(), clock.clone());
+        let doors = WebhookDoors {
+            stored: stores.webhooks.clone(),
+            deliveries: stores.deliveries.clone(),
+            accounts: accounts.clone(),
+            client: OutsideClient::new(config.webhooks.reach)?,
+            clock: clock.clone(),
+        };
+        let webhooks = WebhookRegister::new(doors, config.webhooks.webhooks);
         let feed = Feed::new(stores.events.clone(), stopping.clone());
         let users = Users::new(stores.users.clone(), accounts, clock.clone());
         let state = HttpState {
@@ -244,6 +253,7 @@ impl App {
             users,
             feed,
             suppressions,
+            webhooks,
             health,
             metrics: metrics.clone(),
             clock,

@@ -10,6 +10,7 @@ use crate::domain::event::KindPattern;
 use crate::domain::webhook::address::{Reach, parse_network};
 use crate::domain::webhook::signing::{SECRET_RULE, WebhookSecret};
 use crate::domain::webhook::url::WebhookUrl;
+use crate::domain::webhook::{Interest, Webhook, WebhookOrigin, WebhookSecrets};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WebhooksConfig {
@@ -26,12 +27,32 @@ pub struct WebhookConfig {
     pub secret: WebhookSecret,
     /// Signs too.
     pub previous_secret: Option<WebhookSecret>,
-    /// Any of them; never empty.
+    /// Any of them; empty: all.
     pub events: Vec<KindPattern>,
     /// `None`: of all, and of none.
     pub accounts: Option<Vec<String>>,
     /// Let everywhere.
     pub allow_private: bool,
+}
+
+impl WebhookConfig {
+    pub fn interest(&self) -> Interest {
+        Interest { kinds: self.events.clone(), accounts: self.accounts.clone() }
+    }
+
+    /// As it is used.
+    pub fn webhook(&self) -> Webhook {
+        let text = |secret: &WebhookSecret| secret.text().clone();
+        let secrets = WebhookSecrets { current: text(&self.secret), previous: self.previous_secret.as_ref().map(text) };
+        Webhook {
+            key: Arc::from(self.name.as_str()),
+            origin: WebhookOrigin::File,
+            url: self.url.as_str().to_owned(),
+            secrets,
+            interest: self.interest(),
+            allow_private: self.allow_private,
+        }
+    }
 }
 
 impl WebhooksConfig {
@@ -103,7 +124,7 @@ fn read_secret(section: &mut Section<'_>, key: &str) -> Option<WebhookSecret> {
 
 fn read_events(section: &mut Section<'_>) -> Vec<KindPattern> {
     let Some(texts) = section.list("events") else {
-        return vec![KindPattern::Begins(String::new())];
+        return Vec::new();
     };
     if texts.is_empty() {
         section.wrong("events", "names nothing; leave it out for every event");

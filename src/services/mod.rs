@@ -29,3 +29,4 @@ pub mod tokens;
 pub mod users;
 pub mod verdict;
 pub mod verify;
+pub mod webhook_register;

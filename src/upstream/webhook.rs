@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::outside::{OutsideAnswer, OutsideCall, OutsideClient, OutsideFault};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EventId;
-use crate::domain::webhook::signing::{ID, SIGNATURE, Signer, TIMESTAMP};
+use crate::domain::webhook::Webhook;
+use crate::domain::webhook::signing::{ID, SIGNATURE, Signer, TIMESTAMP, WebhookSecret};
 use crate::domain::webhook::url::WebhookUrl;
 
 /// For a whole try.
@@ -25,6 +26,15 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
+    /// `None`: its URL or its secret has not the form that it must have.
+    pub fn of(webhook: &Webhook) -> Option<Self> {
+        let current = WebhookSecret::parse(webhook.secrets.current.expose())?;
+        let previous = webhook.secrets.previous.as_ref().and_then(|secret| WebhookSecret::parse(secret.expose()));
+        let url = WebhookUrl::parse(&webhook.url).ok()?;
+        let signer = Signer::new([&current].into_iter().chain(&previous));
+        Some(Self { url, signer, allow_private: webhook.allow_private })
+    }
+
     /// One try. `body`: the envelope, the same bytes in every try; `now`: when this one begins.
     pub async fn tell(
         &self,
