@@ -276,12 +276,11 @@ impl<'a> Section<'a> {
             self.wrong(key, format!("expected a list of tables; write [[{}]]", self.dotted(key)));
             return Vec::new();
         };
-        let path = self.dotted(key);
-        let section = |(place, table)| Self {
-            path: format!("{path}.{place}"),
-            table,
-            origins: origin.iter().map(|origin| (String::new(), origin.clone())).collect(),
-            findings: self.findings,
+        let section = |(place, table)| {
+            let path = format!("{}.{place}", self.dotted(key));
+            self.findings.borrow_mut().notes.listed.push(path.clone());
+            let origins = origin.iter().map(|origin| (String::new(), origin.clone())).collect();
+            Self { path, table, origins, findings: self.findings }
         };
         tables.into_iter().enumerate().map(section).collect()
     }
