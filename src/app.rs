@@ -104,6 +104,7 @@ impl App {
             stored: stores.accounts.clone(),
             accounts: accounts.clone(),
             tokens: tokens.clone(),
+            reach: config.webhooks.reach.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
         };

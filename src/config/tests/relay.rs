@@ -61,8 +61,8 @@ fn it_is_shown_as_it_could_be_written() {
     let shown = load(&text, &[]).unwrap().render();
     assert_eq!(shown.matches("\n[[accounts.shop.relay.routes]]\n").count(), 2, "{shown}");
     assert!(shown.contains("\n[accounts.shop.relay]\n") && !shown.contains("s3cr3t-2"), "{shown}");
-    let again = load(&shown.replace("\"***\"", "\"atoken1\""), &[]);
-    assert!(again.is_ok_and(|config| config.accounts[0].relay.as_ref().unwrap().routes.len() == 2), "{shown}");
+    let section = &shown[shown.find("[accounts.shop.relay]").unwrap()..shown.find("[webhooks]").unwrap()];
+    assert_eq!(relay(section).routes.len(), 2, "{section}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use wxgate::sandbox::CallbackRequest;
 
 use super::backend::{BackEnd, Say, text};
 use super::{kept, relayed, relays, says, shown};
+use crate::binary::process::until;
 use crate::harness::{Logs, Setup, TestApp};
 
 /// With a fallback among the configured replies, and without.
@@ -74,7 +75,7 @@ async fn one_that_hangs_costs_its_budget_and_no_more() {
 /// What WeChat does not wait for is kept a moment later.
 async fn kept_soon(app: &TestApp, state: &str) -> usize {
     let count = || kept(app).iter().filter(|kept| kept.as_deref() == Some(state)).count();
-    crate::binary::process::until(state, async || count() > 0).await;
+    until(state, async || count() > 0).await;
     count()
 }
 
@@ -86,7 +87,7 @@ async fn one_that_is_down_is_no_longer_asked_until_a_probe_succeeds() {
         says(&app, &format!("o{n}"), "hi").await;
     }
     // What came of the fifth is known when it is kept.
-    crate::binary::process::until("five are late", async || relays(&app, "late").await == 5.0).await;
+    until("five are late", async || relays(&app, "late").await == 5.0).await;
     assert!(says(&app, "o5", "help").await.unwrap().contains("How can we help?"));
     assert_eq!((backend.asked().len(), relays(&app, "skipped").await), (5, 1.0));
     assert_eq!(kept_soon(&app, "skipped").await, 1);
@@ -120,4 +121,20 @@ async fn a_store_that_fails_is_not_relayed_from() {
     conn.execute_batch("ALTER TABLE callbacks RENAME TO elsewhere").unwrap();
     let result = app.sandbox.send_callback(CallbackRequest::text("oA", "hi")).await.unwrap();
     assert_eq!((result.status, backend.asked().len()), (500, 0), "kept first: {result:?}");
+}
+
+/// Keeping a callback is part of its budget: what is left of that is the back end's.
+#[tokio::test]
+async fn a_store_that_takes_the_whole_budget_leaves_none() {
+    let backend = BackEnd::start(Say::Reply(text("at once"))).await;
+    let app = relayed(&backend, "safe", "timeout = \"200ms\"").await;
+    let other = rusqlite::Connection::open(app.database()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let block = async {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        other.execute_batch("COMMIT").unwrap();
+    };
+    let (result, ()) = tokio::join!(app.sandbox.send_callback(CallbackRequest::text("oA", "help")), block);
+    assert!(shown(&result.unwrap()).unwrap().contains("How can we help?"));
+    assert_eq!(kept_soon(&app, "late").await, 1);
 }

@@ -145,3 +145,23 @@ async fn a_late_answer_that_is_none_is_not_sent() {
     ends(&app, "invalid").await;
     assert_eq!(app.sandbox.calls(SEND), 0);
 }
+
+/// The back end was in time, the store was not: WeChat has had its answer when the reply could be kept.
+#[tokio::test]
+async fn an_answer_that_could_not_be_kept_in_time_is_a_late_one() {
+    let backend = BackEnd::start(Say::Held(text("in time"))).await;
+    let app = relayed(&backend, "safe", "late_reply = \"custom\"").await;
+    let other = rusqlite::Connection::open(app.database()).unwrap();
+    let block = async {
+        backend.until_asked(1).await;
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        backend.release(1);
+    };
+    let (result, ()) =
+        tokio::join!(app.sandbox.send_callback(CallbackRequest::new("click", "oA").field("event_key", "k")), block);
+    assert_eq!(shown(&result.unwrap()), None);
+    assert_eq!(sent(&app).len(), 0);
+    other.execute_batch("COMMIT").unwrap();
+    ends(&app, "late_sent").await;
+    assert_eq!(sent(&app).len(), 1);
+}

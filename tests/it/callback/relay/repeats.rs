@@ -4,6 +4,7 @@ use wxgate::sandbox::CallbackRequest;
 
 use super::backend::{BackEnd, Say, text};
 use super::{kept, relayed, shown};
+use crate::binary::process::until;
 use crate::harness::{Setup, TestApp};
 
 fn question() -> CallbackRequest {
@@ -29,7 +30,7 @@ async fn repeats_join_what_is_under_way() {
     let release = async {
         backend.until_asked(1).await;
         let seen = r#"wxgate_callbacks_total{account="shop",result="repeat",type="text"}"#;
-        crate::binary::process::until("all are in", async || app.metric(seen).await == 49.0).await;
+        until("all are in", async || app.metric(seen).await == 49.0).await;
         backend.release(50);
     };
     let (results, ()) = tokio::join!(futures_util::future::join_all(repeats), release);
@@ -48,6 +49,27 @@ async fn a_repeat_behind_the_budget_gets_the_first_answer_too() {
         // The default reply, by the name of the account.
         assert!(shown(&app.sandbox.send_callback(question()).await.unwrap()).unwrap().contains("收到"));
     }
+    assert_eq!(backend.asked().len(), 1);
+}
+
+/// WeChat has hung up before there was an answer: it is still asked for, once, and the repeat gets it.
+#[tokio::test]
+async fn a_caller_that_leaves_takes_nothing_with_it() {
+    let backend = BackEnd::start(Say::Held(text("the one answer"))).await;
+    let app = relayed(&backend, "plain", "").await;
+    let body = "<xml><ToUserName>gh_de0000000001</ToUserName><FromUserName>oASKS</FromUserName><CreateTime>1767400000</CreateTime>\
+                <MsgType>text</MsgType><Content>hi</Content><MsgId>77</MsgId></xml>";
+    let now = "1767400000";
+    let signature = wxgate::wechat::signature::sign(&[crate::harness::CALLBACK_TOKEN, now, "n"]);
+    let url = format!("{}/wechat/shop?signature={signature}&timestamp={now}&nonce=n", app.url);
+    let leaves = tokio::spawn(reqwest::Client::new().post(url).body(body).send());
+    backend.until_asked(1).await;
+    leaves.abort();
+    assert!(leaves.await.is_err_and(|error| error.is_cancelled()));
+    backend.release(1);
+    until("it is kept", async || kept(&app) == [Some("answered".to_owned())]).await;
+    let again = app.sandbox.send_callback(CallbackRequest::raw(body)).await.unwrap();
+    assert!(shown(&again).unwrap().contains("the one answer"));
     assert_eq!(backend.asked().len(), 1);
 }
 

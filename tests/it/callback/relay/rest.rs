@@ -43,6 +43,8 @@ async fn what_is_wrong_is_told_with_its_place() {
         (json!({"routes": [{"url": "https://x/", "openids": ["a b"]}]}), 422, "/relay/routes/0/openids"),
         (json!({"routes": [{"url": "https://x/", "percent": 101}]}), 422, "/relay/routes/0/percent"),
         (json!({"url": "https://x/", "token": "abc"}), 400, "/relay/token"),
+        (json!({"url": "http://10.0.0.7/"}), 422, "/relay/url"),
+        (json!({"routes": [{"url": "http://localhost:8080/"}]}), 422, "/relay/routes/0/url"),
     ] {
         let reply = app.post("/v1/accounts").json(&account(&relay)).send().await;
         assert_eq!(reply.status, status, "{relay}: {}", reply.text);
@@ -54,8 +56,16 @@ async fn what_is_wrong_is_told_with_its_place() {
 async fn a_url_from_outside_does_not_lead_inside() {
     let app = TestApp::start().await;
     let backend = BackEnd::with_token(Say::Reply(text("secret of the house")), "atoken1").await;
-    let made = app.post("/v1/accounts").json(&account(&json!({"url": backend.url}))).send().await;
+    let relay = json!({"url": "https://backend.example.com/"});
+    let made = app.post("/v1/accounts").json(&account(&relay)).send().await;
     assert_eq!(made.status, 201, "{}", made.text);
+    // However it came into the store, and whatever a name means today.
+    let conn = rusqlite::Connection::open(app.database()).unwrap();
+    let swap = "UPDATE accounts SET options = replace(options, 'https://backend.example.com/', ?1)";
+    assert_eq!(conn.execute(swap, [&backend.url]).unwrap(), 1);
+    conn.execute("UPDATE totals SET value = value + 1 WHERE name = 'accounts'", []).unwrap();
+    app.tick().await;
+    assert_eq!(app.get("/v1/accounts/branch").send().await.json()["relay"]["url"], json!(backend.url));
     let now = wxgate::domain::clock::Clock::now(&*app.clock).as_seconds().to_string();
     let signature = wxgate::wechat::signature::sign(&["atoken1", &now, "n"]);
     let body = "<xml><ToUserName>gh_2</ToUserName><FromUserName>oA</FromUserName><CreateTime>1</CreateTime>\
