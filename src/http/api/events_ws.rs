@@ -12,8 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, timeout};
 use super::events::{HEARTBEAT, PATIENCE, after, filter};
 use crate::domain::ids::EventId;
 use crate::http::error::{ApiError, Code, Problem};
-use crate::http::extract::caller::{Allowed, Read};
-use crate::http::extract::query::Query;
+use crate::http::extract::watcher::Watcher;
 use crate::services::feed::{Feed, Listening};
 
 /// How long the client may take to say where it goes on.
@@ -40,6 +39,7 @@ struct Hello {
         ("account" = Option<String>, Query,), ("message_id" = Option<String>, Query,), ("batch_id" = Option<String>, Query,),
         ("created_after" = Option<String>, Query, description = "RFC 3339"), ("created_before" = Option<String>, Query, description = "RFC 3339"),
         ("after" = Option<String>, Query, description = "Go on behind this event; without it, from now on."),
+        ("ticket" = Option<String>, Query, description = "In place of a key and of filters"),
     ),
     responses(
         (status = 101, description = "From here on it is a WebSocket."),
@@ -47,12 +47,13 @@ struct Hello {
     ),
 )]
 pub async fn watch(
-    Allowed(caller, _): Allowed<Read>,
+    watcher: Watcher,
     State(feed): State<Feed>,
-    mut query: Query,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
-    let (filter, after) = (filter(&mut query), after(&mut query, "after"));
+    let Watcher { caller, filter, mut query, .. } = watcher;
+    let filter = filter.unwrap_or_else(|| self::filter(&mut query));
+    let after = after(&mut query, "after");
     query.close()?;
     let upgrade = upgrade.map_err(|error| {
         let detail = format!("this is a WebSocket, and this is no request for one: {}", error.body_text());
