@@ -73,6 +73,8 @@ pub struct Grant {
     pub scopes: Vec<Scope>,
     /// `None`: every account.
     pub accounts: Option<Vec<String>>,
+    /// `exp`, and the leeway behind it: from then on the token is refused.
+    pub expires_at: Timestamp,
 }
 
 /// Why a token was refused: for the log, never for the caller.
@@ -152,6 +154,7 @@ impl Rules {
             client: claims.sub,
             scopes: claims.scope.split_whitespace().filter_map(Scope::parse).collect(),
             accounts: claims.accounts.map(Names::into_list),
+            expires_at: Timestamp::from_millis(((claims.exp + self.leeway.as_secs_f64()) * 1000.0) as i64),
         })
     }
 

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::messages::time_of;
+use super::watching::Watching;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Event, EventFilter, KindPattern};
 use crate::domain::ids::{BatchId, EventId, MessageId};
@@ -22,7 +23,8 @@ use crate::http::error::{ApiError, Code, Problem};
 use crate::http::extract::page;
 use crate::http::extract::query::Query;
 use crate::http::extract::watcher::Watcher;
-use crate::services::feed::{Feed, Listening};
+use crate::services::access::Access;
+use crate::services::feed::Feed;
 
 const LIST: &str = "/v1/events";
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -95,6 +97,7 @@ pub struct EventList {
 pub async fn list(
     watcher: Watcher,
     State(feed): State<Feed>,
+    State(access): State<Access>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -105,7 +108,8 @@ pub async fn list(
     if wants_stream(&headers) {
         let last = after_header(&headers).or(self::after(&mut query, "last_event_id")).or(after);
         query.close()?;
-        let mut response = stream_of(feed.listen(&caller, filter, last).await?);
+        let listening = feed.listen(&caller, filter, last).await?;
+        let mut response = stream_of(Watching::new(listening, access, caller));
         let_pages_read(web_origin, response.headers_mut());
         return Ok(response);
     }
@@ -160,9 +164,9 @@ fn wants_stream(headers: &HeaderMap) -> bool {
     kinds.map(|kind| kind.split(';').next().unwrap_or_default().trim()).any(|kind| kind == "text/event-stream")
 }
 
-fn stream_of(listening: Listening) -> Response {
+fn stream_of(watching: Watching) -> Response {
     let alive = KeepAlive::new().interval(HEARTBEAT).text("alive");
-    let mut response = Sse::new(frames(listening)).keep_alive(alive).into_response();
+    let mut response = Sse::new(frames(watching)).keep_alive(alive).into_response();
     response.headers_mut().insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
     response.extensions_mut().insert(Patience(PATIENCE));
     response
@@ -176,14 +180,14 @@ fn let_pages_read(web_origin: Option<HeaderValue>, headers: &mut HeaderMap) {
 }
 
 /// The first frame comes at once, so that whoever listens knows that it does.
-fn frames(listening: Listening) -> impl Stream<Item = Result<sse::Event, Infallible>> {
+fn frames(watching: Watching) -> impl Stream<Item = Result<sse::Event, Infallible>> {
     let first = stream::once(async { sse::Event::default().retry(COME_BACK).comment("listening") });
-    let rest = stream::unfold(listening, |mut listening| async move {
+    let rest = stream::unfold(watching, |mut watching| async move {
         loop {
-            let event = listening.next().await?;
+            let event = watching.next().await?;
             let frame = sse::Event::default().id(event.id.to_string()).event(event.kind.clone());
             match frame.json_data(&*event) {
-                Ok(frame) => return Some((frame, listening)),
+                Ok(frame) => return Some((frame, watching)),
                 Err(error) => tracing::error!(%error, event.id = %event.id, "an event cannot be told"),
             }
         }

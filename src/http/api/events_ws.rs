@@ -10,10 +10,12 @@ use serde::Deserialize;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use super::events::{HEARTBEAT, PATIENCE, after, filter};
+use super::watching::Watching;
 use crate::domain::ids::EventId;
 use crate::http::error::{ApiError, Code, Problem};
 use crate::http::extract::watcher::Watcher;
-use crate::services::feed::{Feed, Listening};
+use crate::services::access::Access;
+use crate::services::feed::Feed;
 
 /// How long the client may take to say where it goes on.
 const FIRST_FRAME: Duration = Duration::from_secs(1);
@@ -49,6 +51,7 @@ struct Hello {
 pub async fn watch(
     watcher: Watcher,
     State(feed): State<Feed>,
+    State(access): State<Access>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let Watcher { caller, filter, mut query, .. } = watcher;
@@ -60,7 +63,8 @@ pub async fn watch(
         ApiError::new(Code::MalformedRequest, detail)
     })?;
     let listening = feed.listen(&caller, filter, after).await?;
-    Ok(upgrade.max_message_size(LONGEST_FRAME).on_upgrade(|socket| Session::new(socket, listening).run()))
+    let watching = Watching::new(listening, access, caller);
+    Ok(upgrade.max_message_size(LONGEST_FRAME).on_upgrade(|socket| Session::new(socket, watching).run()))
 }
 
 /// Why a session ends, as it is told.
@@ -77,15 +81,15 @@ impl Farewell {
 
 struct Session {
     socket: WebSocket,
-    listening: Listening,
+    watching: Watching,
     /// What was sent last.
     last: Option<EventId>,
     heard_at: Instant,
 }
 
 impl Session {
-    fn new(socket: WebSocket, listening: Listening) -> Self {
-        Self { socket, listening, last: None, heard_at: Instant::now() }
+    fn new(socket: WebSocket, watching: Watching) -> Self {
+        Self { socket, watching, last: None, heard_at: Instant::now() }
     }
 
     async fn run(mut self) {
@@ -104,7 +108,7 @@ impl Session {
                         let reason = "expected {\"after\":\"evt_…\"} or nothing";
                         return Some(Farewell::new(close_code::POLICY, reason));
                     };
-                    if self.listening.go_to(hello.after).await.is_err() {
+                    if self.watching.listening.go_to(hello.after).await.is_err() {
                         return Some(Farewell::new(close_code::AGAIN, "the store does not answer"));
                     }
                     self.last = Some(hello.after);
@@ -121,9 +125,12 @@ impl Session {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let (message, id) = tokio::select! {
-                event = self.listening.next() => match event {
+                event = self.watching.next() => match event {
                     Some(event) => (Message::text(serde_json::to_string(&*event).ok()?), Some(event.id)),
-                    None if self.listening.is_stopping() => {
+                    None if self.watching.is_over => {
+                        return Some(Farewell::new(close_code::POLICY, "the key, token or ticket has ended"));
+                    }
+                    None if self.watching.listening.is_stopping() => {
                         return Some(Farewell::new(close_code::AWAY, self.last_id()));
                     }
                     None => return Some(Farewell::new(close_code::AGAIN, self.last_id())),

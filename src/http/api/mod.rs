@@ -11,3 +11,4 @@ pub mod suppressions;
 pub mod tickets;
 pub mod users;
 pub mod views;
+mod watching;

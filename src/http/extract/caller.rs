@@ -197,6 +197,7 @@ mod tests {
             scopes,
             accounts: None,
             templates: None,
+            valid_until: None,
             origin: Origin::default(),
             waited: std::time::Duration::ZERO,
         };

@@ -52,6 +52,7 @@ impl Jwt {
             scopes: grant.scopes,
             accounts: grant.accounts,
             templates: None,
+            valid_until: Some(grant.expires_at),
             origin: Origin::default(),
             waited: std::time::Duration::ZERO,
         })

@@ -150,6 +150,20 @@ impl Access {
         }
     }
 
+    /// Whether whoever was let in for something that lasts may go on: its time is not over, and its key works as it did. (A
+    /// token cannot be taken back before its time.)
+    pub async fn still_admits(&self, caller: &Caller) -> Result<bool, AccessError> {
+        let now = self.inner.clock.now();
+        if caller.valid_until.is_some_and(|until| until <= now) {
+            return Ok(false);
+        }
+        if caller.key_id == jwt::KEY_ID {
+            return Ok(self.inner.jwt.is_some());
+        }
+        let found = self.inner.ring.find(&caller.key_id, now).await?;
+        Ok(found.iter().any(|entry| entry.works_for(caller, now)))
+    }
+
     /// Looks whether stored keys, or the file of the tokens' keys, have changed, and takes them over. → whether keys had.
     pub async fn refresh(&self) -> Result<bool, store::Error> {
         if let Some(jwt) = &self.inner.jwt {

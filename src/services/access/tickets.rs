@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
-use super::{Access, AccessError, Form, jwt, ring};
+use super::{Access, AccessError, Form};
 use crate::domain::audit::Origin;
 use crate::domain::caller::{Caller, Scope};
 use crate::domain::clock::Timestamp;
@@ -107,12 +107,12 @@ impl Access {
         if content.expires_at <= now.as_millis() {
             return refuse("the ticket has expired");
         }
-        if !self.stands(&content, now).await? {
-            return refuse("the key that the ticket was made with works no more");
-        }
         let Some((caller, filter, web_origin)) = content.open() else {
             return refuse("the ticket is of another version");
         };
+        if !self.still_admits(&caller).await? {
+            return refuse("the key that the ticket was made with works no more");
+        }
         Ok(Admitted { caller, filter, web_origin })
     }
 
@@ -120,19 +120,6 @@ impl Access {
         let sealed = text.strip_prefix(PREFIX).filter(|sealed| sealed.len() <= MAX_LEN)?;
         let sealed = STANDARD.encode(URL_SAFE_NO_PAD.decode(sealed).ok()?);
         serde_json::from_str(self.inner.sealer.open(&sealed, ROW).ok()?.expose()).ok()
-    }
-
-    /// Its maker could still make it. A token that was taken in cannot be taken back: there the ticket's own end counts.
-    async fn stands(&self, content: &Content, now: Timestamp) -> Result<bool, AccessError> {
-        if content.key_id == jwt::KEY_ID {
-            return Ok(self.inner.jwt.is_some());
-        }
-        let found = self.inner.ring.find(&content.key_id, now).await?;
-        Ok(found.iter().any(|entry| {
-            let scopes = &entry.key.scopes;
-            let may_read = scopes.contains(&Scope::Read) || scopes.contains(&Scope::Admin);
-            may_read && entry.key.accounts == content.accounts && ring::fault_of(&entry.key, now).is_none()
-        }))
     }
 }
 
@@ -154,6 +141,7 @@ impl Content {
             scopes: vec![Scope::Read],
             accounts: self.accounts,
             templates: None,
+            valid_until: Some(Timestamp::from_millis(self.expires_at)),
             origin: Origin::default(),
             waited: Duration::ZERO,
         };

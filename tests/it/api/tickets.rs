@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio_tungstenite::connect_async;
-use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use wxgate::domain::audit::Actor;
 use wxgate::domain::caller::Scope;
 
@@ -105,11 +107,39 @@ async fn a_ticket_ends_with_its_time_and_with_its_makers_key() {
     assert!(socket(&app, &short, None).await.is_err());
     drop(Ear::of(source(&app, &long, None).send().await.unwrap()).await);
 
-    let id = maker.strip_prefix("wxg_").unwrap().rsplit_once('_').unwrap().0;
-    assert!(app.app.access().revoke(id, Actor::gateway()).await.unwrap());
+    assert!(app.app.access().revoke(id_of(&maker), Actor::gateway()).await.unwrap());
     app.tick().await;
     refused(source(&app, &long, None)).await;
     assert_eq!(app.metric("wxgate_auth_failures_total{form=\"ticket\"}").await, 3.0);
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_what_opened_it() {
+    let app = TestApp::start().await;
+    let maker = app.make_key("console", &[Scope::Read], None, None).await;
+    let (long, short) = (json!({"ttl_s": 86_400}), json!({"ttl_s": 60}));
+    let (long, short) = (ticket(&app, &maker, long).await, ticket(&app, &app.key, short).await);
+    let mut by_ticket = Ear::of(source(&app, &long, None).send().await.unwrap()).await;
+    let mut by_time = socket(&app, &short, None).await.unwrap();
+    let by_key = source(&app, &json!({"stream": "/v1/events"}), None).bearer_auth(&maker).send().await.unwrap();
+    let mut by_key = Ear::of(by_key).await;
+    let lasting = source(&app, &json!({"stream": "/v1/events"}), None).bearer_auth(&app.key).send().await.unwrap();
+    let mut lasting = Ear::of(lasting).await;
+
+    assert!(app.app.access().revoke(id_of(&maker), Actor::gateway()).await.unwrap());
+    app.tick().await;
+    app.advance(Duration::from_secs(60)).await;
+    // Each looks again after five seconds.
+    while by_ticket.frame().await.is_some() {}
+    while by_key.frame().await.is_some() {}
+    let Some(Ok(Message::Close(Some(close)))) = by_time.next().await else { panic!("a close") };
+    assert_eq!(close.code, CloseCode::Policy);
+    raise(&app, "quota.low", Some("shop"), json!({"n": 1})).await;
+    assert_eq!(lasting.next().await.1["data"], json!({"n": 1}));
+}
+
+fn id_of(key: &str) -> &str {
+    key.strip_prefix("wxg_").unwrap().rsplit_once('_').unwrap().0
 }
 
 #[tokio::test]
