@@ -150,11 +150,13 @@ impl Rules {
         if !is_client(&claims.sub) {
             return Err(Refusal::Subject);
         }
+        // Later than anything can be told: never.
+        let exp = Duration::try_from_secs_f64(claims.exp).unwrap_or(Duration::MAX);
         Ok(Grant {
             client: claims.sub,
             scopes: claims.scope.split_whitespace().filter_map(Scope::parse).collect(),
             accounts: claims.accounts.map(Names::into_list),
-            expires_at: Timestamp::from_millis(((claims.exp + self.leeway.as_secs_f64()) * 1000.0) as i64),
+            expires_at: Timestamp::default().plus(exp).plus(self.leeway),
         })
     }
 
