@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{EventFilter, KindPattern};
 use crate::domain::ids::{BatchId, MessageId};
-use crate::http::error::{ApiError, Problem};
+use crate::http::error::{ApiError, Code, Problem};
 use crate::http::extract::caller::{Allowed, Read};
 use crate::http::extract::fields::{Faults, Fields, wrong_type};
 use crate::http::extract::json::{ApiJson, FromJson, Json};
@@ -133,6 +133,7 @@ pub struct TicketView {
     post, path = "/v1/events/tickets", operation_id = "create_event_ticket", tag = "events", security(("key" = ["read"])),
     request_body = TicketBody,
     responses((status = 201, description = "The ticket.", body = TicketView),
+        (status = 404, description = "There is no such account for this key.", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "`invalid_message`: a value is out of range.", body = Problem, content_type = "application/problem+json")),
 )]
 pub async fn create(
@@ -141,6 +142,9 @@ pub async fn create(
     ApiJson { value: body, .. }: ApiJson<TicketBody>,
 ) -> Result<(StatusCode, axum::Json<TicketView>), ApiError> {
     let TicketBody { types, account, message_id, batch_id, origin, ttl_s } = body;
+    if account.as_ref().is_some_and(|account| !caller.may_use_account(account)) {
+        return Err(ApiError::new(Code::NotFound, "there is no such account for this key"));
+    }
     let filter = EventFilter { account, message_id, batch_id, kinds: types, ..EventFilter::default() };
     let request = TicketRequest { filter, web_origin: origin, ttl: Duration::from_secs(ttl_s) };
     let ticket = access.issue_ticket(&caller, request)?;
