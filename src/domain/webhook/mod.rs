@@ -1,4 +1,5 @@
-//! Webhooks: events delivered to a subscriber's URL, as Standard Webhooks 1.0 asks (<https://www.standardwebhooks.com>).
+//! Webhooks: who is told what happened, and how the telling goes, as Standard Webhooks 1.0 asks
+//! (<https://www.standardwebhooks.com>).
 
 pub mod address;
 mod backlog;
