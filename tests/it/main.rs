@@ -7,6 +7,7 @@ mod auth;
 mod binary;
 mod callback;
 mod cluster;
+mod courier;
 mod delivery;
 mod docs;
 mod faults;

@@ -2,6 +2,5 @@
 
 pub mod gate;
 pub mod register;
-pub mod replays;
 pub mod schedule;
 pub mod teller;
