@@ -111,6 +111,12 @@ impl Subscriber {
         self.inner.at_once.lock().unwrap().1
     }
 
+    /// A line of the configuration, which may stand before its tables.
+    pub(crate) fn line(&self, name: &str) -> String {
+        let url = &self.url;
+        format!("webhooks.{name} = {{ url = \"{url}\", secret = \"{SECRET}\", allow_private = true }}\n")
+    }
+
     /// A table of the configuration.
     pub(crate) fn toml(&self, name: &str, more: &str) -> String {
         format!("\n[webhooks.{name}]\nurl = \"{}\"\nsecret = \"{SECRET}\"\nallow_private = true\n{more}\n", self.url)
