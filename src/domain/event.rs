@@ -200,9 +200,10 @@ impl KindPattern {
 }
 
 impl fmt::Display for KindPattern {
+    /// As it is parsed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Is(kind) => f.write_str(kind),
+            Self::Is(name) => f.write_str(name),
             Self::Begins(stem) => write!(f, "{stem}*"),
         }
     }

@@ -1,28 +1,12 @@
-//! What a webhook may be made of, and what may be changed of one.
+//! What may be changed of a webhook, and its switch.
 
-use super::known::Found;
-use super::{TRIES, WebhookError, WebhookRegister, act, fault, stands_in_file};
+use super::known::{Found, is_within};
+use super::{TRIES, WebhookError, WebhookRegister, act, stands_in_file};
 use crate::domain::account::Patch;
 use crate::domain::audit::Action;
 use crate::domain::caller::Caller;
-use crate::domain::event::KindPattern;
-use crate::domain::secret::Secret;
 use crate::domain::webhook::url::WebhookUrl;
-use crate::domain::webhook::{DisabledReason, StoredWebhook, WebhookOptions};
-use crate::services::accept::FieldError;
-use crate::services::webhook_register::known::is_within;
-
-const MAX_DESCRIPTION: usize = 200;
-const MAX_ITEMS: usize = 50;
-
-/// A webhook to be made.
-#[derive(Clone, Debug, Default)]
-pub struct NewWebhook {
-    pub url: String,
-    /// `None`: one is made.
-    pub secret: Option<Secret>,
-    pub options: WebhookOptions,
-}
+use crate::domain::webhook::{DisabledReason, StoredWebhook};
 
 /// What is to be changed: what is not named stays, `Some(None)` clears.
 #[derive(Clone, Debug, Default)]
@@ -44,9 +28,9 @@ impl WebhookChange {
         self.url.is_some() || is_of_options || self.drop_previous
     }
 
-    fn apply(&self, mut webhook: StoredWebhook) -> StoredWebhook {
-        if let Some(url) = &self.url {
-            webhook.url.clone_from(url);
+    fn apply(&self, url: Option<WebhookUrl>, mut webhook: StoredWebhook) -> StoredWebhook {
+        if let Some(url) = url {
+            webhook.url = url;
         }
         if let Some(events) = &self.events {
             webhook.options.events = events.clone().unwrap_or_default();
@@ -57,8 +41,8 @@ impl WebhookChange {
         if let Some(description) = &self.description {
             webhook.options.description.clone_from(description);
         }
-        if self.drop_previous {
-            webhook.secrets.previous = None;
+        if let Some(secrets) = webhook.secrets.as_mut().filter(|_| self.drop_previous) {
+            secrets.previous = None;
         }
         webhook
     }
@@ -81,22 +65,23 @@ impl WebhookRegister {
             let Found::Stored(stored) = self.find(caller, key).await? else {
                 return Err(stands_in_file(key));
             };
-            let after = change.apply((*stored).clone());
-            self.check(caller, &after.url, &after.options)?;
-            let mut fields = differences(&stored, &after);
+            let url = self.check(change)?;
+            let after = change.apply(url, (*stored).clone());
+            if !is_within(caller, after.options.accounts.as_deref()) {
+                return Err(WebhookError::Forbidden);
+            }
+            let fields = differences(&stored, &after);
             if fields.is_empty() {
                 return Ok(());
             }
-            if stored.is_lost {
-                let detail = "its secret cannot be opened: rotate it first (POST /v1/webhooks/{id}/rotate)".to_owned();
-                return Err(WebhookError::Conflict { detail });
+            if stored.secrets.is_none() {
+                return Err(WebhookError::lost());
             }
-            fields.sort_unstable();
             if self.keep(caller, after, Action::WebhookChanged, fields).await? {
                 return Ok(());
             }
         }
-        Err(too_busy())
+        Err(WebhookError::busy())
     }
 
     /// In place of the present revision; `false`: somebody else was faster.
@@ -110,7 +95,7 @@ impl WebhookRegister {
         let (now, key) = (self.now(), webhook.id.to_string());
         let act = act(now, caller, action, &key, webhook.options.accounts.as_deref()).with("fields", fields);
         let revision = webhook.revision + 1;
-        let webhook = StoredWebhook { revision, updated_at: now, is_lost: false, ..webhook };
+        let webhook = StoredWebhook { revision, updated_at: now, ..webhook };
         Ok(self.inner.doors.stored.change(webhook, act).await?)
     }
 
@@ -126,64 +111,6 @@ impl WebhookRegister {
         }
         Ok(())
     }
-
-    pub(super) fn check(&self, caller: &Caller, url: &str, options: &WebhookOptions) -> Result<(), WebhookError> {
-        let faults = self.faults_of(url, options);
-        if !faults.is_empty() {
-            return Err(WebhookError::Invalid(faults));
-        }
-        if !is_within(caller, options.accounts.as_deref()) {
-            return Err(WebhookError::Forbidden);
-        }
-        Ok(())
-    }
-
-    pub(super) fn faults_of(&self, url: &str, options: &WebhookOptions) -> Vec<FieldError> {
-        let mut faults = Vec::new();
-        match WebhookUrl::parse(url) {
-            Err(problem) => faults.push(fault("/url", "url", problem.to_string())),
-            Ok(url) if url.is_plainly_forbidden(self.reach()) => {
-                let detail =
-                    format!("{url} is not a public address; webhooks.allow_cidrs of the configuration opens more");
-                faults.push(fault("/url", "forbidden_address", detail));
-            }
-            Ok(_) => {}
-        }
-        for (index, text) in options.events.iter().enumerate() {
-            if !KindPattern::parse(text).is_some_and(|pattern| pattern.can_fit()) {
-                let detail = format!("{text:?} is no type of event; write \"message.sent\", \"message.*\" or \"*\"");
-                faults.push(fault(format!("/events/{index}"), "event_type", detail));
-            }
-        }
-        let table = self.inner.doors.accounts.table();
-        for (index, name) in options.accounts.iter().flatten().enumerate() {
-            if !table.contains_key(name) {
-                faults.push(fault(
-                    format!("/accounts/{index}"),
-                    "unknown_account",
-                    format!("there is no account {name:?}"),
-                ));
-            }
-        }
-        if options.accounts.as_ref().is_some_and(Vec::is_empty) {
-            faults.push(fault("/accounts", "empty", "names nothing; leave it out (or null) for every account"));
-        }
-        for (path, length) in
-            [("/events", options.events.len()), ("/accounts", options.accounts.iter().flatten().count())]
-        {
-            if length > MAX_ITEMS {
-                faults.push(fault(path, "too_many", format!("{MAX_ITEMS} at most")));
-            }
-        }
-        if options.description.as_ref().is_some_and(|text| text.chars().count() > MAX_DESCRIPTION) {
-            faults.push(fault("/description", "too_long", format!("{MAX_DESCRIPTION} characters at most")));
-        }
-        faults
-    }
-}
-
-pub(super) fn too_busy() -> WebhookError {
-    WebhookError::Conflict { detail: "others change this webhook all the time: try again".to_owned() }
 }
 
 /// The names of fields that differ.
@@ -194,7 +121,7 @@ fn differences(before: &StoredWebhook, after: &StoredWebhook) -> Vec<&'static st
         ("events", options.0.events != options.1.events),
         ("accounts", options.0.accounts != options.1.accounts),
         ("description", options.0.description != options.1.description),
-        ("previous_secret", before.secrets.previous != after.secrets.previous),
+        ("previous_secret", before.secrets != after.secrets),
     ];
     fields.into_iter().filter_map(|(name, is_changed)| is_changed.then_some(name)).collect()
 }

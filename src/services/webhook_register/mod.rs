@@ -2,6 +2,7 @@
 //! changed and deleted at run time. All of them can be switched, tried, looked into and replayed.
 
 mod change;
+mod check;
 mod known;
 mod probe;
 mod replay;
@@ -9,10 +10,11 @@ mod secrets;
 
 use std::sync::Arc;
 
-pub use change::{NewWebhook, WebhookChange};
+pub use change::WebhookChange;
 pub use known::KnownWebhook;
 pub use probe::Probe;
 pub use replay::PART;
+pub use secrets::NewWebhook;
 
 use self::known::Found;
 use crate::config::webhooks::WebhookConfig;
@@ -47,6 +49,18 @@ pub enum WebhookError {
     Conflict { detail: String },
     #[error(transparent)]
     Store(#[from] store::Error),
+}
+
+impl WebhookError {
+    fn busy() -> Self {
+        Self::Conflict { detail: "others change this webhook all the time: try again".to_owned() }
+    }
+
+    /// Under another `secrets.key`.
+    fn lost() -> Self {
+        let detail = "its secret cannot be opened: rotate it first (POST /v1/webhooks/{id}/rotate)".to_owned();
+        Self::Conflict { detail }
+    }
 }
 
 /// The doors the register needs.
@@ -166,8 +180,4 @@ fn act(now: Timestamp, caller: &Caller, action: Action, key: &str, accounts: Opt
         Some([only]) => act.of_account(only),
         _ => act,
     }
-}
-
-fn fault(path: impl Into<String>, code: &'static str, detail: impl Into<String>) -> FieldError {
-    FieldError { path: path.into(), code, detail: detail.into() }
 }

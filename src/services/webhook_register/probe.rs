@@ -23,10 +23,7 @@ impl WebhookRegister {
     /// tried again.
     pub async fn test(&self, caller: &Caller, key: &str) -> Result<Probe, WebhookError> {
         let found = self.find(caller, key).await?;
-        let Some(subscriber) = found.subscriber() else {
-            let detail = "its secret cannot be opened: rotate it first (POST /v1/webhooks/{id}/rotate)".to_owned();
-            return Err(WebhookError::Conflict { detail });
-        };
+        let subscriber = found.subscriber().ok_or_else(WebhookError::lost)?;
         let now = self.now();
         let data = serde_json::json!({ "webhook": key });
         let event = Event {
