@@ -17,3 +17,4 @@ mod paper;
 mod redis;
 mod store;
 mod supply;
+mod webhook_admin;

@@ -333,7 +333,10 @@ mod tests {
     async fn extract(content_type: &str, body: impl Into<Body>) -> Result<Json, Code> {
         let request = Request::post("/").header(CONTENT_TYPE, content_type).body(body.into()).unwrap();
         let limits = BodyLimits { bytes: 16, time: Duration::from_secs(60), stopping: CancellationToken::new() };
-        ApiJson::<Any>::from_request(request, &limits).await.map(|json| json.value.0).map_err(|error| error.code())
+        <ApiJson<Any> as FromRequest<_>>::from_request(request, &limits)
+            .await
+            .map(|json| json.value.0)
+            .map_err(|error| error.code())
     }
 
     #[tokio::test]

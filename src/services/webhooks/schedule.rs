@@ -62,7 +62,8 @@ pub fn weigh(seen: &Seen, attempt: u32, now: Timestamp, jitter: f64) -> Verdict 
         Ok(answer) => format!("answered {}", answer.status),
         Err(fault) => fault.to_string(),
     };
-    let retry = || wait(attempt, jitter).map(|wait| Outcome::Retry { at: now.plus(wait.max(asked.unwrap_or_default())) });
+    let retry =
+        || wait(attempt, jitter).map(|wait| Outcome::Retry { at: now.plus(wait.max(asked.unwrap_or_default())) });
     let outcome = if is_gone { None } else { retry() }.unwrap_or(Outcome::Dead);
     let pause = asked.filter(|_| status_code.is_some_and(|code| BUSY.contains(&code)));
     Verdict { outcome, status_code, error: Some(error), is_gone, pause }

@@ -7,6 +7,7 @@ mod logs;
 mod redis;
 mod road;
 pub(crate) mod sign;
+mod subscriber;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ pub(crate) use caller::{Reply, Request};
 pub(crate) use logs::Logs;
 pub(crate) use redis::{RedisServer, free_port};
 pub(crate) use road::{Road, Way};
+pub(crate) use subscriber::{Say, Subscriber};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wxgate::app::App;

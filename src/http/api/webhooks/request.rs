@@ -7,7 +7,7 @@ use crate::domain::secret::Secret;
 use crate::http::error::ApiError;
 use crate::http::extract::fields::{Faults, Fields, wrong_type};
 use crate::http::extract::json::{FromJson, Json, push};
-use crate::services::webhook_register::{NewWebhook, WebhookChange};
+use crate::services::webhooks::admin::{NewWebhook, WebhookChange};
 
 /// A new webhook.
 #[derive(Debug, ToSchema)]

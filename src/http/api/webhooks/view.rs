@@ -8,7 +8,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::EventId;
 use crate::domain::secret::Secret;
 use crate::domain::webhook::{DisabledReason, WebhookOrigin};
-use crate::services::webhook_register::{KnownWebhook, Probe};
+use crate::services::webhooks::admin::{KnownWebhook, Probe};
 
 /// Where a webhook is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]

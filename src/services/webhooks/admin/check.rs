@@ -1,6 +1,6 @@
 //! Which settings a webhook may have. What is not named is not looked at: what was allowed once may stay.
 
-use super::{WebhookChange, WebhookError, WebhookRegister};
+use super::{WebhookAdmin, WebhookChange, WebhookError};
 use crate::domain::event::KindPattern;
 use crate::domain::webhook::url::WebhookUrl;
 use crate::services::accept::FieldError;
@@ -8,7 +8,7 @@ use crate::services::accept::FieldError;
 const MAX_DESCRIPTION: usize = 200;
 const MAX_ITEMS: usize = 50;
 
-impl WebhookRegister {
+impl WebhookAdmin {
     /// → its URL, when it names one.
     pub(super) fn check(&self, change: &WebhookChange) -> Result<Option<WebhookUrl>, WebhookError> {
         let mut faults = Vec::new();

@@ -1,7 +1,7 @@
 //! What may be changed of a webhook, and its switch.
 
 use super::known::{Found, is_within};
-use super::{TRIES, WebhookError, WebhookRegister, act, stands_in_file};
+use super::{TRIES, WebhookAdmin, WebhookError, act, stands_in_file};
 use crate::domain::account::Patch;
 use crate::domain::audit::Action;
 use crate::domain::caller::Caller;
@@ -48,7 +48,7 @@ impl WebhookChange {
     }
 }
 
-impl WebhookRegister {
+impl WebhookAdmin {
     /// Settings first; then it is switched on or off.
     pub(super) async fn apply(&self, caller: &Caller, key: &str, change: &WebhookChange) -> Result<(), WebhookError> {
         if change.is_of_settings() {

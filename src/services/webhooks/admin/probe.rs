@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{WebhookError, WebhookRegister};
+use super::{WebhookAdmin, WebhookError};
 use crate::domain::caller::Caller;
 use crate::domain::event::{Event, Position, WEBHOOK_TEST};
 use crate::domain::ids::EventId;
@@ -18,7 +18,7 @@ pub struct Probe {
     pub took: Duration,
 }
 
-impl WebhookRegister {
+impl WebhookAdmin {
     /// Sends a `webhook.test`, signed as every delivery is, whether the webhook is enabled or not. It is not kept, and not
     /// tried again.
     pub async fn test(&self, caller: &Caller, key: &str) -> Result<Probe, WebhookError> {

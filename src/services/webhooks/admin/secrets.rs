@@ -2,7 +2,7 @@
 
 use super::check::fault;
 use super::known::{Found, is_within};
-use super::{KnownWebhook, MOST, TRIES, WebhookChange, WebhookError, WebhookRegister, act, stands_in_file};
+use super::{KnownWebhook, MOST, TRIES, WebhookAdmin, WebhookChange, WebhookError, act, stands_in_file};
 use crate::domain::audit::Action;
 use crate::domain::caller::Caller;
 use crate::domain::ids::WebhookId;
@@ -23,7 +23,7 @@ pub struct NewWebhook {
     pub description: Option<String>,
 }
 
-impl WebhookRegister {
+impl WebhookAdmin {
     /// → it, and its secret: the one time that it is told.
     pub async fn create(&self, caller: &Caller, new: NewWebhook) -> Result<(KnownWebhook, Secret), WebhookError> {
         let settings = WebhookChange {
