@@ -18,3 +18,4 @@ mod paper;
 mod redis;
 mod store;
 mod supply;
+mod webhook_admin;

@@ -10,3 +10,4 @@ pub mod send_request;
 pub mod suppressions;
 pub mod users;
 pub mod views;
+pub mod webhooks;

@@ -15,7 +15,7 @@ use crate::domain::event::Position;
 use crate::domain::ids::DeliveryId;
 use crate::domain::webhook::{Due, Tried, Webhook};
 use crate::services::webhooks::gate::{Era, Gate, Swing};
-use crate::services::webhooks::teller::{Ended, Teller, disabled, subscriber};
+use crate::services::webhooks::teller::{Ended, Teller, disabled};
 use crate::store::{self, Claim, Claimed, Cursor, Ring, Settling};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::webhook::Subscriber;
@@ -93,7 +93,7 @@ pub(super) enum Turn {
 impl Lane {
     /// `at`: its cursor, as it is kept.
     pub(super) fn new(doors: LaneDoors, webhook: Arc<Webhook>, at: Position) -> Self {
-        let (subscriber, kept_at) = (Arc::new(subscriber(&webhook)), doors.clock.now());
+        let (subscriber, kept_at) = (Arc::new(Subscriber::of(&webhook)), doors.clock.now());
         Self {
             doors,
             webhook,

@@ -7,7 +7,7 @@ use serde_json::json;
 use wxgate::sandbox::Fault;
 
 use super::process::{Place, Program, until};
-use crate::harness::{Subscriber, order_notice};
+use crate::harness::{Endpoint, order_notice};
 use crate::store::backend::Database;
 
 const MESSAGES: usize = 400;
@@ -57,7 +57,7 @@ async fn four_hundred_messages_survive_the_kill_of_a_node_and_none_shows_twice()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_webhook_is_told_everything_when_the_node_that_told_it_is_killed() {
-    let (database, subscriber) = (Database::create().await, Subscriber::start().await);
+    let (database, subscriber) = (Database::create().await, Endpoint::start().await);
     let place = Place::prepare_in(&database.toml(), &subscriber.line("crm")).await;
     // It takes the lane, since it is alone.
     let first = place.start().await;

@@ -9,11 +9,11 @@ use wxgate::domain::webhook::url::WebhookUrl;
 use wxgate::domain::webhook::{DeliveryStatus, StoredWebhook, WebhookOptions, WebhookSecrets};
 
 use super::until;
-use crate::harness::{Answer, Setup, Subscriber, TestApp};
+use crate::harness::{Answer, Endpoint, Setup, TestApp};
 
 #[tokio::test]
 async fn an_endpoint_that_hangs_holds_up_nobody_else() {
-    let (hanging, well) = (Subscriber::start().await, Subscriber::start().await);
+    let (hanging, well) = (Endpoint::start().await, Endpoint::start().await);
     hanging.answers_always(Answer::Hang);
     let config = hanging.toml("a_hangs", "") + &well.toml("b_well", "");
     let app = TestApp::start_with(Setup { config, ..Setup::default() }).await;
@@ -33,7 +33,7 @@ async fn an_endpoint_that_hangs_holds_up_nobody_else() {
 
 #[tokio::test]
 async fn what_happens_wakes_the_lane() {
-    let subscriber = Subscriber::start().await;
+    let subscriber = Endpoint::start().await;
     let app = super::with_crm(&subscriber).await;
     let stop = CancellationToken::new();
     let running = tokio::spawn(app.app.courier().clone().run(stop.clone()));
@@ -54,7 +54,7 @@ async fn what_happens_wakes_the_lane() {
 
 #[tokio::test]
 async fn a_stop_lets_tries_end_and_keeps_what_they_came_to() {
-    let subscriber = Subscriber::start().await;
+    let subscriber = Endpoint::start().await;
     subscriber.answers_always(Answer::After(Duration::from_millis(600), 200));
     let app = super::with_crm(&subscriber).await;
     let stop = CancellationToken::new();
@@ -73,7 +73,7 @@ async fn a_stop_lets_tries_end_and_keeps_what_they_came_to() {
 
 #[tokio::test]
 async fn changes_reach_a_lane_that_runs() {
-    let (old, new) = (Subscriber::start().await, Subscriber::start().await);
+    let (old, new) = (Endpoint::start().await, Endpoint::start().await);
     let app = TestApp::start_with(Setup {
         head: "webhooks.allow_cidrs = [\"127.0.0.0/8\"]\n".to_owned(),
         ..Setup::default()
@@ -107,7 +107,7 @@ async fn changes_reach_a_lane_that_runs() {
     .await;
     stores.webhooks.remove(&webhook.id.to_string(), app.now(), act(&app)).await.unwrap();
     // Each of them was told to one of the two, and none to both.
-    let told = |subscriber: &Subscriber| subscriber.told().iter().map(|told| told.id.clone()).collect::<Vec<_>>();
+    let told = |subscriber: &Endpoint| subscriber.told().iter().map(|told| told.id.clone()).collect::<Vec<_>>();
     assert!(told(&old).iter().all(|id| !told(&new).contains(id)));
     stop.cancel();
     running.await.unwrap();

@@ -13,12 +13,12 @@ use wxgate::domain::page::PageRequest;
 use wxgate::domain::webhook::{Delivery, DeliveryFilter, DeliveryStatus};
 use wxgate::store::Stores;
 
-use crate::harness::{Setup, Subscriber, TestApp};
+use crate::harness::{Endpoint, Setup, TestApp};
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 /// A gateway with the webhook `crm`.
-async fn with_crm(subscriber: &Subscriber) -> TestApp {
+async fn with_crm(subscriber: &Endpoint) -> TestApp {
     TestApp::start_with(Setup { config: subscriber.toml("crm", ""), ..Setup::default() }).await
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::until;
-use crate::harness::{Setup, Subscriber, TestApp, World};
+use crate::harness::{Endpoint, Setup, TestApp, World};
 use crate::store::backend::Database;
 
-async fn node(database: &Database, world: &World, subscriber: &Subscriber, listen: &str) -> TestApp {
+async fn node(database: &Database, world: &World, subscriber: &Endpoint, listen: &str) -> TestApp {
     let storage = Some(format!("{}\nserver.listen = \"{listen}\"", database.toml()));
     let config = subscriber.toml("crm", "");
     TestApp::start_with(Setup { storage, config, world: Some(world.clone()), ..Setup::default() }).await
@@ -16,7 +16,7 @@ async fn node(database: &Database, world: &World, subscriber: &Subscriber, liste
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_nodes_tell_everything_once_and_one_goes_on_when_the_other_ends() {
-    let (database, world, subscriber) = (Database::create().await, World::start().await, Subscriber::start().await);
+    let (database, world, subscriber) = (Database::create().await, World::start().await, Endpoint::start().await);
     let a = node(&database, &world, &subscriber, "127.0.0.1:1").await;
     let b = node(&database, &world, &subscriber, "127.0.0.1:2").await;
     let (stop_a, stop_b) = (CancellationToken::new(), CancellationToken::new());

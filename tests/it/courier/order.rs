@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use super::{MINUTE, with_crm};
-use crate::harness::{Answer, Subscriber};
+use crate::harness::{Answer, Endpoint};
 
 #[tokio::test]
 async fn an_event_is_not_told_before_an_earlier_one_of_its_message() {
-    let subscriber = Subscriber::start().await;
+    let subscriber = Endpoint::start().await;
     subscriber.answers(|told| {
         let is_bad = told.message() == "msg_bad" && told.kind() == "message.sent";
         Answer::Status(if is_bad { 500 } else { 200 })
@@ -40,7 +40,7 @@ async fn an_event_is_not_told_before_an_earlier_one_of_its_message() {
 
 #[tokio::test]
 async fn what_is_given_up_does_not_hold_up_its_message_for_ever() {
-    let subscriber = Subscriber::start().await;
+    let subscriber = Endpoint::start().await;
     subscriber.answers(|told| Answer::Status(if told.kind() == "message.sent" { 500 } else { 200 }));
     let app = with_crm(&subscriber).await;
     app.raise("message.sent", Some("msg_1"), 1).await;

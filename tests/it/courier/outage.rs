@@ -6,7 +6,7 @@ use std::time::Duration;
 use wxgate::domain::webhook::DeliveryStatus;
 
 use super::{MINUTE, with_crm};
-use crate::harness::{Answer, Setup, Subscriber, TestApp};
+use crate::harness::{Answer, Endpoint, Setup, TestApp};
 
 const MESSAGES: usize = 150;
 
@@ -19,7 +19,7 @@ async fn raise(app: &TestApp, kind: &'static str, messages: std::ops::Range<usiz
 
 #[tokio::test]
 async fn who_was_down_for_an_hour_is_told_everything_once_and_in_order() {
-    let subscriber = Subscriber::start().await;
+    let subscriber = Endpoint::start().await;
     let app = with_crm(&subscriber).await;
     raise(&app, "message.sent", 0..10).await;
     app.deliver().await;
@@ -63,7 +63,7 @@ async fn who_was_down_for_an_hour_is_told_everything_once_and_in_order() {
 
 #[tokio::test]
 async fn most_is_told_at_once_when_it_is_back() {
-    let subscriber = Subscriber::start().await;
+    let subscriber = Endpoint::start().await;
     subscriber.answers_always(Answer::Status(503));
     let app = with_crm(&subscriber).await;
     raise(&app, "message.sent", 0..MESSAGES).await;
@@ -78,7 +78,7 @@ async fn most_is_told_at_once_when_it_is_back() {
 
 #[tokio::test]
 async fn a_backlog_is_neither_claimed_nor_held_in_memory() {
-    let subscriber = Subscriber::start().await;
+    let subscriber = Endpoint::start().await;
     subscriber.answers_always(Answer::Hang);
     let app = with_crm(&subscriber).await;
     raise(&app, "message.sent", 0..300).await;
@@ -98,7 +98,7 @@ async fn a_backlog_is_neither_claimed_nor_held_in_memory() {
 
 #[tokio::test]
 async fn pending_deliveries_outlive_the_process() {
-    let subscriber = Subscriber::start().await;
+    let subscriber = Endpoint::start().await;
     subscriber.answers_always(Answer::Status(500));
     let app = with_crm(&subscriber).await;
     raise(&app, "message.sent", 0..3).await;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use wxgate::domain::webhook::{DeliveryStatus, DisabledReason};
 
 use super::{MINUTE, with_crm};
-use crate::harness::{Answer, Logs, SECRET, Setup, Subscriber, TestApp};
+use crate::harness::{Answer, Endpoint, Logs, SECRET, Setup, TestApp, Told};
 
 #[tokio::test]
 async fn what_happened_is_told_signed() {
-    let subscriber = Subscriber::start().await;
+    let subscriber = Endpoint::start().await;
     let app = with_crm(&subscriber).await;
     let logs = Logs::catch();
     let message = app.send("oFAN").await.field("message_id");
@@ -38,7 +38,7 @@ async fn what_happened_is_told_signed() {
 
 #[tokio::test]
 async fn one_is_told_what_it_asked_for_from_the_moment_when_it_was_there() {
-    let (subscriber, other) = (Subscriber::start().await, Subscriber::start().await);
+    let (subscriber, other) = (Endpoint::start().await, Endpoint::start().await);
     let app = TestApp::start().await;
     app.raise("quota.low", None, 1).await;
     let (folder, world) = app.stop().await;
@@ -50,14 +50,14 @@ async fn one_is_told_what_it_asked_for_from_the_moment_when_it_was_there() {
     }
     app.deliver().await;
     let kinds =
-        |subscriber: &Subscriber| subscriber.told().iter().map(super::super::harness::Told::kind).collect::<Vec<_>>();
+        |subscriber: &Endpoint| subscriber.told().iter().map(super::super::harness::Told::kind).collect::<Vec<_>>();
     assert_eq!(kinds(&subscriber), ["quota.exhausted"]);
     assert_eq!(kinds(&other).into_iter().collect::<HashSet<_>>().len(), 3, "{:?}", kinds(&other));
 }
 
 #[tokio::test]
 async fn it_is_tried_again_as_is_documented_and_then_it_is_dead() {
-    let subscriber = Subscriber::start().await;
+    let subscriber = Endpoint::start().await;
     subscriber.answers_always(Answer::Status(500));
     let app = with_crm(&subscriber).await;
     let logs = Logs::catch();
@@ -91,7 +91,7 @@ async fn it_is_tried_again_as_is_documented_and_then_it_is_dead() {
 
 #[tokio::test]
 async fn an_endpoint_may_ask_for_a_later_try() {
-    let subscriber = Subscriber::start().await;
+    let subscriber = Endpoint::start().await;
     subscriber.answers_always(Answer::Later(429, 240));
     let app = with_crm(&subscriber).await;
     app.raise("quota.low", None, 1).await;
@@ -110,7 +110,7 @@ async fn an_endpoint_may_ask_for_a_later_try() {
 
 #[tokio::test]
 async fn an_endpoint_that_is_gone_gets_nothing_more_until_somebody_says_so() {
-    let (subscriber, other) = (Subscriber::start().await, Subscriber::start().await);
+    let (subscriber, other) = (Endpoint::start().await, Endpoint::start().await);
     subscriber.answers_always(Answer::Status(410));
     let config = subscriber.toml("crm", "") + &other.toml("erp", "events = [\"webhook.*\"]");
     let app = TestApp::start_with(Setup { config, ..Setup::default() }).await;
@@ -144,7 +144,7 @@ async fn an_endpoint_that_is_gone_gets_nothing_more_until_somebody_says_so() {
 
 #[tokio::test]
 async fn redirects_refusals_and_dead_ports_are_failures() {
-    let subscriber = Subscriber::start().await;
+    let subscriber = Endpoint::start().await;
     let app = with_crm(&subscriber).await;
     for (number, status) in (0..).zip([302, 400, 404]) {
         subscriber.answers_always(Answer::Status(status));
