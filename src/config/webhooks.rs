@@ -42,13 +42,11 @@ impl WebhookConfig {
 
     /// As it is used.
     pub fn webhook(&self) -> Webhook {
-        let text = |secret: &WebhookSecret| secret.text().clone();
-        let secrets = WebhookSecrets { current: text(&self.secret), previous: self.previous_secret.as_ref().map(text) };
         Webhook {
             key: Arc::from(self.name.as_str()),
             origin: WebhookOrigin::File,
-            url: self.url.as_str().to_owned(),
-            secrets,
+            url: self.url.clone(),
+            secrets: WebhookSecrets { current: self.secret.clone(), previous: self.previous_secret.clone() },
             interest: self.interest(),
             allow_private: self.allow_private,
         }

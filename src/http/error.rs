@@ -25,7 +25,7 @@ use crate::services::reports::ReportError;
 use crate::services::suppressions::SuppressionError;
 use crate::services::tokens::TokenError;
 use crate::services::users::UserError;
-use crate::services::webhook_register::WebhookError;
+use crate::services::webhooks::admin::WebhookError;
 use crate::store;
 
 /// One refusal on its way to the caller.

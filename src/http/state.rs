@@ -20,7 +20,7 @@ use crate::services::suppressions::Suppressions;
 use crate::services::tokens::Tokens;
 use crate::services::users::Users;
 use crate::services::verify::Verify;
-use crate::services::webhook_register::WebhookRegister;
+use crate::services::webhooks::admin::WebhookAdmin;
 use crate::telemetry::metrics::Metrics;
 
 /// Services and the sections that the faces need. Cheap to clone.
@@ -38,7 +38,7 @@ pub struct HttpState {
     pub users: Users,
     pub feed: Feed,
     pub suppressions: Suppressions,
-    pub webhooks: WebhookRegister,
+    pub webhooks: WebhookAdmin,
     pub health: Health,
     pub metrics: Metrics,
     pub clock: Arc<dyn Clock>,
@@ -70,7 +70,7 @@ parts! {
     Users => users,
     Feed => feed,
     Suppressions => suppressions,
-    WebhookRegister => webhooks,
+    WebhookAdmin => webhooks,
     Health => health,
     Metrics => metrics,
     Arc<dyn Clock> => clock,

@@ -47,7 +47,7 @@ pub use batches::{Batches, KeptBatch};
 pub use callbacks::Inbox;
 pub use counts::{Counts, Space, StateCount};
 pub use deliveries::{Claim, Claimed, Claims, Cursor, Deliveries, Replay, ReplayOf, Settling};
-pub use events::{Events, Raise, Stretch};
+pub use events::{Events, Raise, Ring, Stretch};
 pub use keys::Keys;
 pub use limits::SharedLimits;
 pub use messages::Messages;

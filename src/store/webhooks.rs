@@ -6,20 +6,22 @@ use super::Error;
 use crate::domain::audit::Act;
 use crate::domain::clock::Timestamp;
 use crate::domain::seal::Sealer;
-use crate::domain::secret::Secret;
+use crate::domain::webhook::signing::WebhookSecret;
 use crate::domain::webhook::{DisabledReason, Standing, StoredWebhook, WebhookSecrets};
 
 /// `act`: what is written into `audit` in the same transaction, if something was changed. `webhook` is always a webhook's key:
 /// its name in the file, or the text of its id.
 #[async_trait]
 pub trait Webhooks: Send + Sync {
-    /// Keeps it, its secrets sealed under `secrets.key` for its row and column; its standing begins at the newest event.
+    /// Keeps it, its secrets (which have to be there) sealed under `secrets.key` for its row and column; its standing begins at the
+    /// newest event.
     async fn add(&self, webhook: StoredWebhook, act: Act) -> Result<(), Error>;
 
     /// All, by id: oldest first.
     async fn list(&self) -> Result<Vec<StoredWebhook>, Error>;
 
     /// Keeps url, secrets and options in place of revision `webhook.revision - 1`; `false` when that is not the present one.
+    /// Secrets that are `None` stay as they are kept.
     async fn change(&self, webhook: StoredWebhook, act: Act) -> Result<bool, Error>;
 
     /// Deletes it with its standing; its pending deliveries become `canceled`. → how many; `None`: there is none.
@@ -50,30 +52,35 @@ pub trait Webhooks: Send + Sync {
     async fn give_back(&self, webhooks: Vec<String>) -> Result<(), Error>;
 }
 
-/// The columns that hold secrets: `secret`, `previous_secret`.
-pub(super) type Sealed = [Option<String>; 2];
-
+/// The columns that hold secrets.
 pub(super) const SECRET: &str = "secret";
 pub(super) const PREVIOUS_SECRET: &str = "previous_secret";
 
-pub(super) fn seal(sealer: &Sealer, id: &str, secrets: &WebhookSecrets) -> Result<Sealed, Error> {
-    let seal = |secret: &Secret, column| {
+/// As they are kept: `secret`, `previous_secret`. Those that cannot be opened cannot be changed either: `None` stays as it is.
+pub(super) type Sealed = (Option<String>, Option<String>);
+
+pub(super) fn seal(sealer: &Sealer, id: &str, secrets: Option<&WebhookSecrets>) -> Result<Sealed, Error> {
+    let seal = |secret: &WebhookSecret, column| {
         sealer
-            .seal(secret, &row_name(id, column))
+            .seal(secret.text(), &row_name(id, column))
             .map_err(|_| Error::Unavailable { reason: "the webhook cannot be sealed: check secrets.key".to_owned() })
     };
+    let Some(secrets) = secrets else { return Ok((None, None)) };
     let previous = secrets.previous.as_ref().map(|previous| seal(previous, PREVIOUS_SECRET)).transpose()?;
-    Ok([Some(seal(&secrets.current, SECRET)?), previous])
+    Ok((Some(seal(&secrets.current, SECRET)?), previous))
 }
 
-/// What comes of them again, and whether one cannot be opened.
-pub(super) fn open(sealer: &Sealer, id: &str, [current, previous]: Sealed) -> (WebhookSecrets, bool) {
-    let open =
-        |sealed: Option<String>, column| sealed.map(|sealed| sealer.open(&sealed, &row_name(id, column))).transpose();
-    let (current, previous) = (open(current, SECRET), open(previous, PREVIOUS_SECRET));
-    let is_lost = current.is_err() || previous.is_err();
-    let current = current.ok().flatten().unwrap_or_default();
-    (WebhookSecrets { current, previous: previous.ok().flatten() }, is_lost)
+/// What comes of them again; `None`: not all of them can be opened.
+pub(super) fn open(sealer: &Sealer, id: &str, secret: &str, previous: Option<&str>) -> Option<WebhookSecrets> {
+    let open = |sealed: &str, column| {
+        let secret = sealer.open(sealed, &row_name(id, column)).ok()?;
+        WebhookSecret::parse(secret.expose())
+    };
+    let previous = match previous {
+        Some(previous) => Some(open(previous, PREVIOUS_SECRET)?),
+        None => None,
+    };
+    Some(WebhookSecrets { current: open(secret, SECRET)?, previous })
 }
 
 /// The row and column that a sealed secret is bound to.

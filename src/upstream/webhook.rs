@@ -10,7 +10,7 @@ use super::outside::{OutsideAnswer, OutsideCall, OutsideClient, OutsideFault};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EventId;
 use crate::domain::webhook::Webhook;
-use crate::domain::webhook::signing::{ID, SIGNATURE, Signer, TIMESTAMP, WebhookSecret};
+use crate::domain::webhook::signing::{ID, SIGNATURE, Signer, TIMESTAMP};
 use crate::domain::webhook::url::WebhookUrl;
 
 /// For a whole try.
@@ -26,13 +26,10 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
-    /// `None`: its URL or its secret has not the form that it must have.
-    pub fn of(webhook: &Webhook) -> Option<Self> {
-        let current = WebhookSecret::parse(webhook.secrets.current.expose())?;
-        let previous = webhook.secrets.previous.as_ref().and_then(|secret| WebhookSecret::parse(secret.expose()));
-        let url = WebhookUrl::parse(&webhook.url).ok()?;
-        let signer = Signer::new([&current].into_iter().chain(&previous));
-        Some(Self { url, signer, allow_private: webhook.allow_private })
+    pub fn of(webhook: &Webhook) -> Self {
+        let secrets = &webhook.secrets;
+        let signer = Signer::new([&secrets.current].into_iter().chain(&secrets.previous));
+        Self { url: webhook.url.clone(), signer, allow_private: webhook.allow_private }
     }
 
     /// One try. `body`: the envelope, the same bytes in every try; `now`: when this one begins.

@@ -10,16 +10,17 @@ pub mod url;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 pub use backlog::{Backlog, Replayed};
 pub use delivery::{Delivery, DeliveryFilter, DeliveryStatus, Due, Outcome, Tried};
 pub use standing::{Disabled, DisabledReason, Standing};
 
-use serde::{Deserialize, Serialize};
-
+use self::signing::WebhookSecret;
+use self::url::WebhookUrl;
 use super::clock::Timestamp;
 use super::event::{Event, EventFilter, KindPattern};
 use super::ids::WebhookId;
-use super::secret::Secret;
 
 /// One as the engine uses it, wherever it was configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub struct Webhook {
     /// Its name in the file, or the text of its id: what rows of its lane and its deliveries are kept under.
     pub key: Arc<str>,
     pub origin: WebhookOrigin,
-    pub url: String,
+    pub url: WebhookUrl,
     pub secrets: WebhookSecrets,
     pub interest: Interest,
     /// Private addresses may be called: only of those in the file.
@@ -69,11 +70,11 @@ impl Interest {
     }
 }
 
-/// What requests are signed with: `whsec_…`. While one takes the other's place, both sign.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What tries are signed with. While one takes the other's place, both sign.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookSecrets {
-    pub current: Secret,
-    pub previous: Option<Secret>,
+    pub current: WebhookSecret,
+    pub previous: Option<WebhookSecret>,
 }
 
 /// What of a stored one may be shown, kept as JSON.
@@ -98,11 +99,10 @@ impl WebhookOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredWebhook {
     pub id: WebhookId,
-    pub url: String,
-    pub secrets: WebhookSecrets,
+    pub url: WebhookUrl,
+    /// `None`: they are kept and cannot be opened, because they were sealed under another `secrets.key`. It cannot be used so.
+    pub secrets: Option<WebhookSecrets>,
     pub options: WebhookOptions,
-    /// A secret is kept that cannot be opened: it was sealed under another `secrets.key`. It cannot be used so.
-    pub is_lost: bool,
     /// Grows with every change, from 1.
     pub revision: i64,
     pub created_at: Timestamp,
@@ -112,11 +112,11 @@ pub struct StoredWebhook {
 impl StoredWebhook {
     /// As the engine uses it; `None` while its secret cannot be opened.
     pub fn webhook(&self) -> Option<Webhook> {
-        (!self.is_lost).then(|| Webhook {
+        self.secrets.clone().map(|secrets| Webhook {
             key: Arc::from(self.id.to_string()),
             origin: WebhookOrigin::Stored,
             url: self.url.clone(),
-            secrets: self.secrets.clone(),
+            secrets,
             interest: self.options.interest(),
             allow_private: false,
         })

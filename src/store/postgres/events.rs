@@ -22,7 +22,7 @@ use crate::domain::ids::EventId;
 use crate::failpoint::{Point, reach};
 use crate::store::bounds::{ID_SLACK, limit as count, lowest_id};
 use crate::store::told::{Finished, Tidings};
-use crate::store::{Error, Events, Raise, Stretch};
+use crate::store::{Error, Events, Raise, Ring, Stretch};
 
 /// `$1` ids, `$2` types, `$3` accounts, `$4` messages, `$5` batches, `$6` clients, `$7` dates, `$8` data: one entry an event, in order.
 pub(super) const WRITE: &str = "
@@ -80,11 +80,8 @@ impl Events for Postgres {
         self.writer.run(Forget { before, limit }).await
     }
 
-    async fn rung(&self) {
-        match &self.nodes {
-            Some(nodes) => nodes.events.rung().await,
-            None => std::future::pending().await,
-        }
+    fn ring(&self) -> Ring {
+        self.nodes.as_ref().map_or(Ring::silent(), |nodes| nodes.events.hear())
     }
 }
 

@@ -15,6 +15,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::event::Position;
 use crate::domain::ids::WebhookId;
 use crate::domain::seal::Sealer;
+use crate::domain::webhook::url::WebhookUrl;
 use crate::domain::webhook::{Disabled, DisabledReason, Standing, StoredWebhook, WebhookOptions};
 use crate::store::webhooks;
 use crate::store::{Error, Webhooks};
@@ -119,12 +120,13 @@ impl Command for Add {
 
     async fn run(&self, unit: &Unit<'_>) -> Result<(), Error> {
         let StoredWebhook { id, url, secrets, options, revision, created_at, updated_at, .. } = &self.webhook;
-        let [secret, previous] = webhooks::seal(&self.sealer, &id.to_string(), secrets)?;
+        let (secret, previous) = webhooks::seal(&self.sealer, &id.to_string(), secrets.as_ref())?;
         let insert =
             "INSERT INTO webhooks (id, url, secret, previous_secret, options, revision, created_at, updated_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
         let options = json(options)?;
-        unit.execute(insert, &[id, url, &secret, &previous, &options, revision, created_at, updated_at]).await?;
+        unit.execute(insert, &[id, &url.as_str(), &secret, &previous, &options, revision, created_at, updated_at])
+            .await?;
         enroll(unit, &[id.to_string()], *created_at).await?;
         changed(unit, Some(&self.act)).await
     }
@@ -142,12 +144,14 @@ impl Command for Change {
 
     async fn run(&self, unit: &Unit<'_>) -> Result<bool, Error> {
         let StoredWebhook { id, url, secrets, options, revision, updated_at, .. } = &self.webhook;
-        let [secret, previous] = webhooks::seal(&self.sealer, &id.to_string(), secrets)?;
-        let update = "UPDATE webhooks SET url = $2, secret = $3, previous_secret = $4, options = $5,
+        let (secret, previous) = webhooks::seal(&self.sealer, &id.to_string(), secrets.as_ref())?;
+        let update = "UPDATE webhooks SET url = $2, secret = coalesce($3, secret),
+                previous_secret = CASE WHEN $3 IS NULL THEN previous_secret ELSE $4 END, options = $5,
                 revision = $6::bigint, updated_at = $7
              WHERE id = $1 AND revision = $6::bigint - 1";
         let options = json(options)?;
-        let touched = unit.execute(update, &[id, url, &secret, &previous, &options, revision, updated_at]).await?;
+        let touched =
+            unit.execute(update, &[id, &url.as_str(), &secret, &previous, &options, revision, updated_at]).await?;
         if touched == 1 {
             changed(unit, Some(&self.act)).await?;
         }
@@ -338,14 +342,13 @@ async fn changed(unit: &Unit<'_>, act: Option<&Act>) -> Result<(), Error> {
 fn read(row: &Row, sealer: &Sealer) -> Result<StoredWebhook, Error> {
     let fields = Fields::new(row, "webhooks", "id");
     let id = fields.parsed("id", WebhookId::parse)?;
-    let sealed = [Some(fields.get("secret")?), fields.get("previous_secret")?];
-    let (secrets, is_lost) = webhooks::open(sealer, &id.to_string(), sealed);
+    let (secret, previous): (String, Option<String>) = (fields.get("secret")?, fields.get("previous_secret")?);
+    let secrets = webhooks::open(sealer, &id.to_string(), &secret, previous.as_deref());
     Ok(StoredWebhook {
         id,
-        url: fields.get("url")?,
+        url: fields.parsed("url", |text| WebhookUrl::parse(text).ok())?,
         secrets,
         options: fields.parsed("options", |text| serde_json::from_str(text).ok())?,
-        is_lost,
         revision: fields.get("revision")?,
         created_at: fields.get("created_at")?,
         updated_at: fields.get("updated_at")?,

@@ -15,7 +15,7 @@ use crate::domain::ids::EventId;
 use crate::failpoint::{Point, reach};
 use crate::store::bounds::{ID_SLACK, limit as count, lowest_id};
 use crate::store::told::{Finished, Tidings};
-use crate::store::{Error, Events, Raise, Stretch};
+use crate::store::{Error, Events, Raise, Ring, Stretch};
 
 #[async_trait]
 impl Raise for Sqlite {
@@ -49,8 +49,8 @@ impl Events for Sqlite {
         self.writer.run(move |unit| forget(unit, before, limit)).await
     }
 
-    async fn rung(&self) {
-        self.bell.rung().await;
+    fn ring(&self) -> Ring {
+        self.bell.hear()
     }
 }
 

@@ -12,6 +12,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::event::Position;
 use crate::domain::ids::WebhookId;
 use crate::domain::seal::Sealer;
+use crate::domain::webhook::url::WebhookUrl;
 use crate::domain::webhook::{Disabled, DisabledReason, Standing, StoredWebhook, WebhookOptions};
 use crate::store::webhooks;
 use crate::store::{Error, Webhooks};
@@ -101,27 +102,28 @@ impl Webhooks for Sqlite {
 
 fn add(unit: &Unit<'_>, sealer: &Sealer, webhook: &StoredWebhook, act: &Act) -> Result<(), Error> {
     let StoredWebhook { id, url, secrets, options, revision, created_at, updated_at, .. } = webhook;
-    let [secret, previous] = webhooks::seal(sealer, &id.to_string(), secrets)?;
+    let (secret, previous) = webhooks::seal(sealer, &id.to_string(), secrets.as_ref())?;
     unit.tx
         .prepare_cached(
             "INSERT INTO webhooks (id, url, secret, previous_secret, options, revision, created_at, updated_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
-        .execute(params![id, url, secret, previous, json(options)?, revision, created_at, updated_at])?;
+        .execute(params![id, url.as_str(), secret, previous, json(options)?, revision, created_at, updated_at])?;
     unit.tx.prepare_cached(ENROLL)?.execute(params![id, created_at])?;
     changed(unit, Some(act))
 }
 
 fn change(unit: &Unit<'_>, sealer: &Sealer, webhook: &StoredWebhook, act: &Act) -> Result<bool, Error> {
     let StoredWebhook { id, url, secrets, options, revision, updated_at, .. } = webhook;
-    let [secret, previous] = webhooks::seal(sealer, &id.to_string(), secrets)?;
+    let (secret, previous) = webhooks::seal(sealer, &id.to_string(), secrets.as_ref())?;
     let touched = unit
         .tx
         .prepare_cached(
-            "UPDATE webhooks SET url = ?2, secret = ?3, previous_secret = ?4, options = ?5, revision = ?6, updated_at = ?7
+            "UPDATE webhooks SET url = ?2, secret = ifnull(?3, secret),
+                previous_secret = CASE WHEN ?3 IS NULL THEN previous_secret ELSE ?4 END, options = ?5, revision = ?6, updated_at = ?7
              WHERE id = ?1 AND revision = ?6 - 1",
         )?
-        .execute(params![id, url, secret, previous, json(options)?, revision, updated_at])?;
+        .execute(params![id, url.as_str(), secret, previous, json(options)?, revision, updated_at])?;
     if touched == 1 {
         changed(unit, Some(act))?;
     }
@@ -193,14 +195,13 @@ fn list(conn: &Connection, sealer: &Sealer) -> Result<Vec<StoredWebhook>, Error>
 fn read(row: &Row<'_>, sealer: &Sealer) -> Result<StoredWebhook, Error> {
     let fields = Fields::new(row, "webhooks", "id");
     let id = fields.parsed("id", WebhookId::parse)?;
-    let sealed = [Some(fields.get("secret")?), fields.get("previous_secret")?];
-    let (secrets, is_lost) = webhooks::open(sealer, &id.to_string(), sealed);
+    let (secret, previous): (String, Option<String>) = (fields.get("secret")?, fields.get("previous_secret")?);
+    let secrets = webhooks::open(sealer, &id.to_string(), &secret, previous.as_deref());
     Ok(StoredWebhook {
         id,
-        url: fields.get("url")?,
+        url: fields.parsed("url", |text| WebhookUrl::parse(text).ok())?,
         secrets,
         options: fields.parsed("options", |text| serde_json::from_str(text).ok())?,
-        is_lost,
         revision: fields.get("revision")?,
         created_at: fields.get("created_at")?,
         updated_at: fields.get("updated_at")?,

@@ -17,7 +17,7 @@ use crate::http::extract::caller::{Admin, Allowed};
 use crate::http::extract::page;
 use crate::http::extract::path::Texts;
 use crate::http::extract::query::Query;
-use crate::services::webhook_register::WebhookRegister;
+use crate::services::webhooks::admin::WebhookAdmin;
 
 /// One event on its way to one webhook.
 #[derive(Debug, Serialize, ToSchema)]
@@ -98,7 +98,7 @@ impl From<Delivery> for DeliveryView {
 )]
 pub async fn list(
     Allowed(caller, _): Allowed<Admin>,
-    State(register): State<WebhookRegister>,
+    State(admin): State<WebhookAdmin>,
     Texts(id): Texts<String>,
     uri: Uri,
     mut query: Query,
@@ -112,7 +112,7 @@ pub async fn list(
     };
     let wanted = page::take(&mut query, |key| DeliveryId::parse(key).is_some());
     query.close()?;
-    let found = register.deliveries(&caller, &id, filter, wanted).await?;
+    let found = admin.deliveries(&caller, &id, filter, wanted).await?;
     let next_cursor = found.next.as_deref().map(page::cursor);
     let path = format!("/v1/webhooks/{id}/deliveries");
     let link = next_cursor.as_deref().map(|cursor| page::next_link(&path, uri.query().unwrap_or_default(), cursor));
@@ -136,10 +136,10 @@ pub async fn list(
 )]
 pub async fn retry(
     Allowed(caller, _): Allowed<Admin>,
-    State(register): State<WebhookRegister>,
+    State(admin): State<WebhookAdmin>,
     Texts((id, delivery)): Texts<(String, String)>,
 ) -> Result<(StatusCode, axum::Json<ReplayedView>), ApiError> {
     let delivery = DeliveryId::parse(&delivery).ok_or_else(ApiError::not_found)?;
-    let again = register.retry(&caller, &id, delivery).await?;
+    let again = admin.retry(&caller, &id, delivery).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(ReplayedView::of(again, false))))
 }

@@ -21,7 +21,7 @@ use crate::http::extract::caller::{Admin, Allowed};
 use crate::http::extract::json::ApiJson;
 use crate::http::extract::path::Texts;
 use crate::http::extract::query::Query;
-use crate::services::webhook_register::WebhookRegister;
+use crate::services::webhooks::admin::WebhookAdmin;
 
 /// The webhooks that this key may see: those of the configuration, then the others, oldest first.
 #[utoipa::path(
@@ -30,12 +30,12 @@ use crate::services::webhook_register::WebhookRegister;
 )]
 pub async fn list(
     Allowed(caller, _): Allowed<Admin>,
-    State(register): State<WebhookRegister>,
+    State(admin): State<WebhookAdmin>,
     State(clock): State<Arc<dyn Clock>>,
     query: Query,
 ) -> Result<axum::Json<WebhookList>, ApiError> {
     query.close()?;
-    let known = register.list(&caller).await?;
+    let known = admin.list(&caller).await?;
     let now = clock.now();
     Ok(axum::Json(WebhookList { data: known.into_iter().map(|known| WebhookView::of(known, now)).collect() }))
 }
@@ -55,11 +55,11 @@ pub async fn list(
 )]
 pub async fn create(
     Allowed(caller, _): Allowed<Admin>,
-    State(register): State<WebhookRegister>,
+    State(admin): State<WebhookAdmin>,
     State(clock): State<Arc<dyn Clock>>,
     ApiJson { value: request, .. }: ApiJson<NewWebhookRequest>,
 ) -> Result<Response, ApiError> {
-    let (known, secret) = register.create(&caller, request.into_new()).await?;
+    let (known, secret) = admin.create(&caller, request.into_new()).await?;
     let location = HeaderValue::from_str(&format!("/v1/webhooks/{}", known.key));
     let view = NewWebhookView::of(known, &secret, clock.now());
     let mut response = (StatusCode::CREATED, axum::Json(view)).into_response();
@@ -80,11 +80,11 @@ pub async fn create(
 )]
 pub async fn look_up(
     Allowed(caller, _): Allowed<Admin>,
-    State(register): State<WebhookRegister>,
+    State(admin): State<WebhookAdmin>,
     State(clock): State<Arc<dyn Clock>>,
     Texts(id): Texts<String>,
 ) -> Result<axum::Json<WebhookView>, ApiError> {
-    Ok(axum::Json(WebhookView::of(register.look_up(&caller, &id).await?, clock.now())))
+    Ok(axum::Json(WebhookView::of(admin.look_up(&caller, &id).await?, clock.now())))
 }
 
 /// Change a webhook, or switch it on or off.
@@ -104,12 +104,12 @@ pub async fn look_up(
 )]
 pub async fn change(
     Allowed(caller, _): Allowed<Admin>,
-    State(register): State<WebhookRegister>,
+    State(admin): State<WebhookAdmin>,
     State(clock): State<Arc<dyn Clock>>,
     Texts(id): Texts<String>,
     ApiJson { value: request, .. }: ApiJson<WebhookFields>,
 ) -> Result<axum::Json<WebhookView>, ApiError> {
-    let known = register.change(&caller, &id, &request.into_change()).await?;
+    let known = admin.change(&caller, &id, &request.into_change()).await?;
     Ok(axum::Json(WebhookView::of(known, clock.now())))
 }
 
@@ -125,12 +125,12 @@ pub async fn change(
 )]
 pub async fn delete(
     Allowed(caller, _): Allowed<Admin>,
-    State(register): State<WebhookRegister>,
+    State(admin): State<WebhookAdmin>,
     Texts(id): Texts<String>,
     query: Query,
 ) -> Result<axum::Json<DeletedWebhook>, ApiError> {
     query.close()?;
-    let canceled_deliveries = register.delete(&caller, &id).await?;
+    let canceled_deliveries = admin.delete(&caller, &id).await?;
     Ok(axum::Json(DeletedWebhook { id, canceled_deliveries }))
 }
 
@@ -150,13 +150,13 @@ pub async fn delete(
 )]
 pub async fn rotate(
     Allowed(caller, _): Allowed<Admin>,
-    State(register): State<WebhookRegister>,
+    State(admin): State<WebhookAdmin>,
     State(clock): State<Arc<dyn Clock>>,
     Texts(id): Texts<String>,
     request: Option<ApiJson<RotateRequest>>,
 ) -> Result<axum::Json<NewWebhookView>, ApiError> {
     let given = request.and_then(|ApiJson { value, .. }| value.secret);
-    let (known, secret) = register.rotate(&caller, &id, given).await?;
+    let (known, secret) = admin.rotate(&caller, &id, given).await?;
     Ok(axum::Json(NewWebhookView::of(known, &secret, clock.now())))
 }
 
@@ -174,10 +174,10 @@ pub async fn rotate(
 )]
 pub async fn test(
     Allowed(caller, _): Allowed<Admin>,
-    State(register): State<WebhookRegister>,
+    State(admin): State<WebhookAdmin>,
     Texts(id): Texts<String>,
 ) -> Result<axum::Json<TriedView>, ApiError> {
-    Ok(axum::Json(register.test(&caller, &id).await?.into()))
+    Ok(axum::Json(admin.test(&caller, &id).await?.into()))
 }
 
 fn millis(span: Duration) -> u64 {

@@ -18,7 +18,8 @@ use crate::http::extract::fields::{Faults, Fields};
 use crate::http::extract::json::{ApiJson, FromJson, Json};
 use crate::http::extract::page;
 use crate::http::extract::path::Texts;
-use crate::services::webhook_register::{PART, WebhookRegister};
+use crate::services::webhooks::admin::WebhookAdmin;
+use crate::services::webhooks::replays::PART;
 use crate::store::ReplayOf;
 
 /// What is to be told once more: events by their ids, or all that fit every condition that is set (one at least).
@@ -205,12 +206,12 @@ fn position(text: &str) -> Option<Position> {
 )]
 pub async fn replay(
     Allowed(caller, _): Allowed<Admin>,
-    State(register): State<WebhookRegister>,
+    State(admin): State<WebhookAdmin>,
     Texts(id): Texts<String>,
     ApiJson { value: request, .. }: ApiJson<ReplayRequest>,
 ) -> Result<(StatusCode, axum::Json<ReplayedView>), ApiError> {
     let after = request.cursor.unwrap_or_default();
-    let replayed = register.replay(&caller, &id, request.what(), after, request.dry_run).await?;
+    let replayed = admin.replay(&caller, &id, request.what(), after, request.dry_run).await?;
     let status = if request.dry_run { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, axum::Json(ReplayedView::of(replayed, request.dry_run))))
 }

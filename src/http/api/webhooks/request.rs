@@ -4,11 +4,10 @@ use utoipa::ToSchema;
 
 use crate::domain::account::Patch;
 use crate::domain::secret::Secret;
-use crate::domain::webhook::WebhookOptions;
 use crate::http::error::ApiError;
 use crate::http::extract::fields::{Faults, Fields, wrong_type};
 use crate::http::extract::json::{FromJson, Json, push};
-use crate::services::webhook_register::{NewWebhook, WebhookChange};
+use crate::services::webhooks::admin::{NewWebhook, WebhookChange};
 
 /// A new webhook.
 #[derive(Debug, ToSchema)]
@@ -80,9 +79,13 @@ impl FromJson for NewWebhookRequest {
 
 impl NewWebhookRequest {
     pub fn into_new(self) -> NewWebhook {
-        let description = self.description.filter(|text| !text.is_empty());
-        let options = WebhookOptions { description, events: self.events.unwrap_or_default(), accounts: self.accounts };
-        NewWebhook { url: self.url, secret: self.secret, options }
+        NewWebhook {
+            url: self.url,
+            secret: self.secret,
+            events: self.events,
+            accounts: self.accounts,
+            description: self.description.filter(|text| !text.is_empty()),
+        }
     }
 }
 

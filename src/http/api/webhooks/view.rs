@@ -8,7 +8,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::EventId;
 use crate::domain::secret::Secret;
 use crate::domain::webhook::{DisabledReason, WebhookOrigin};
-use crate::services::webhook_register::{KnownWebhook, Probe};
+use crate::services::webhooks::admin::{KnownWebhook, Probe};
 
 /// Where a webhook is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -162,7 +162,7 @@ impl From<Probe> for TriedView {
 
 fn advice(status: u16) -> String {
     match status {
-        300..400 => format!("{status}: redirects are not followed; name the URL that this one leads to"),
+        300..=399 => format!("{status}: redirects are not followed; name the URL that this one leads to"),
         401 | 403 => format!("{status}: the endpoint refuses us; does it verify the signature with this secret?"),
         410 => "410: the endpoint is gone; a delivery that is answered so disables the webhook".to_owned(),
         status => format!("{status}: only 2xx counts as delivered"),

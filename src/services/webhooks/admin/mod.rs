@@ -1,7 +1,8 @@
-//! The register of webhooks: those of the configuration, which are changed there, and those of the store, which are made,
-//! changed and deleted at run time. All of them can be switched, tried, looked into and replayed.
+//! What callers may do to webhooks. Those of the configuration are changed there, those of the store are made, changed and
+//! deleted here; all of them can be switched, tried, looked into and replayed.
 
 mod change;
+mod check;
 mod known;
 mod probe;
 mod replay;
@@ -9,10 +10,10 @@ mod secrets;
 
 use std::sync::Arc;
 
-pub use change::{NewWebhook, WebhookChange};
+pub use change::WebhookChange;
 pub use known::KnownWebhook;
 pub use probe::Probe;
-pub use replay::PART;
+pub use secrets::NewWebhook;
 
 use self::known::Found;
 use crate::config::webhooks::WebhookConfig;
@@ -24,6 +25,7 @@ use crate::domain::webhook::Backlog;
 use crate::domain::webhook::address::Reach;
 use crate::services::accept::FieldError;
 use crate::services::accounts::Accounts;
+use crate::services::webhooks::register::Webhooks;
 use crate::store;
 use crate::upstream::outside::OutsideClient;
 
@@ -49,8 +51,20 @@ pub enum WebhookError {
     Store(#[from] store::Error),
 }
 
-/// The doors the register needs.
-pub struct WebhookDoors {
+impl WebhookError {
+    fn busy() -> Self {
+        Self::Conflict { detail: "others change this webhook all the time: try again".to_owned() }
+    }
+
+    /// Under another `secrets.key`.
+    fn lost() -> Self {
+        let detail = "its secret cannot be opened: rotate it first (POST /v1/webhooks/{id}/rotate)".to_owned();
+        Self::Conflict { detail }
+    }
+}
+
+pub struct AdminDoors {
+    pub known: Webhooks,
     pub stored: Arc<dyn store::Webhooks>,
     pub deliveries: Arc<dyn store::Deliveries>,
     pub accounts: Accounts,
@@ -59,17 +73,17 @@ pub struct WebhookDoors {
 }
 
 #[derive(Clone)]
-pub struct WebhookRegister {
+pub struct WebhookAdmin {
     inner: Arc<Inner>,
 }
 
 struct Inner {
     configured: Vec<WebhookConfig>,
-    doors: WebhookDoors,
+    doors: AdminDoors,
 }
 
-impl WebhookRegister {
-    pub fn new(doors: WebhookDoors, configured: Vec<WebhookConfig>) -> Self {
+impl WebhookAdmin {
+    pub fn new(doors: AdminDoors, configured: Vec<WebhookConfig>) -> Self {
         Self { inner: Arc::new(Inner { configured, doors }) }
     }
 
@@ -126,8 +140,12 @@ impl WebhookRegister {
         self.inner.doors.client.reach()
     }
 
-    /// Here at once; elsewhere within a second.
-    async fn look_again(&self) {}
+    /// Here at once; elsewhere within a second. What fails now is done by the next tick.
+    async fn look_again(&self) {
+        if let Err(error) = self.inner.doors.known.refresh().await {
+            tracing::warn!(%error, "the changed webhooks cannot be read: the next look takes them over");
+        }
+    }
 
     fn now(&self) -> Timestamp {
         self.inner.doors.clock.now()
@@ -166,8 +184,4 @@ fn act(now: Timestamp, caller: &Caller, action: Action, key: &str, accounts: Opt
         Some([only]) => act.of_account(only),
         _ => act,
     }
-}
-
-fn fault(path: impl Into<String>, code: &'static str, detail: impl Into<String>) -> FieldError {
-    FieldError { path: path.into(), code, detail: detail.into() }
 }

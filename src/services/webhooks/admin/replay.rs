@@ -1,20 +1,16 @@
 //! Deliveries: what became of them, and telling events once more.
 
-use super::{WebhookError, WebhookRegister, act};
+use super::{WebhookAdmin, WebhookError, act};
 use crate::domain::audit::Action;
 use crate::domain::caller::Caller;
 use crate::domain::event::Position;
 use crate::domain::ids::DeliveryId;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::webhook::{Delivery, DeliveryFilter, DeliveryStatus, Replayed};
+use crate::services::webhooks::replays::Replays;
 use crate::store::{Replay, ReplayOf};
 
-/// Events of one transaction.
-pub const PART: usize = 500;
-/// Transactions of one call.
-const PARTS: usize = 20;
-
-impl WebhookRegister {
+impl WebhookAdmin {
     /// Newest first.
     pub async fn deliveries(
         &self,
@@ -28,36 +24,28 @@ impl WebhookRegister {
         Ok(self.inner.doors.deliveries.list(filter, page).await?)
     }
 
-    /// `what`: [`PART`] ids at most, or what fits, from behind `after`. A bounded stretch of it: [`Replayed::next`] tells where to
-    /// go on. A dry run only counts.
+    /// Events by id, or what fits, from behind `after`, as far as one call goes: [`Replayed::next`] tells where to go on. A dry run
+    /// only counts.
     pub async fn replay(
         &self,
         caller: &Caller,
         key: &str,
         what: ReplayOf,
-        mut after: Position,
+        after: Position,
         is_dry_run: bool,
     ) -> Result<Replayed, WebhookError> {
-        let found = self.find(caller, key).await?;
-        let mut all = Replayed::default();
-        for _ in 0..PARTS {
-            let now = self.now();
-            let replay = Replay {
-                webhook: key.to_owned(),
-                interest: found.interest(),
-                what: what.clone(),
-                is_dry_run,
-                after,
-                now,
-                act: act(now, caller, Action::WebhookReplayed, key, found.accounts()),
-            };
-            all.add(self.inner.doors.deliveries.replay(replay, PART).await?);
-            match all.next {
-                Some(next) => after = next,
-                None => break,
-            }
-        }
-        Ok(all)
+        let (found, now) = (self.find(caller, key).await?, self.now());
+        let replay = Replay {
+            webhook: key.to_owned(),
+            interest: found.interest(),
+            what,
+            is_dry_run,
+            after,
+            now,
+            act: act(now, caller, Action::WebhookReplayed, key, found.accounts()),
+        };
+        let replays = Replays { deliveries: self.inner.doors.deliveries.clone() };
+        Ok(replays.replay(replay).await?)
     }
 
     /// A new delivery of the same event. What is pending is tried by itself.

@@ -4,7 +4,6 @@ use crate::config::webhooks::WebhookConfig;
 use crate::domain::caller::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::webhook::address::Reach;
-use crate::domain::webhook::url::WebhookUrl;
 use crate::domain::webhook::{Backlog, Disabled, Interest, Standing, StoredWebhook, WebhookOrigin};
 use crate::upstream::webhook::Subscriber;
 
@@ -47,7 +46,7 @@ impl Found {
             Self::File(webhook) => webhook.webhook(),
             Self::Stored(webhook) => webhook.webhook()?,
         };
-        Subscriber::of(&webhook)
+        Some(Subscriber::of(&webhook))
     }
 }
 
@@ -103,12 +102,12 @@ impl KnownWebhook {
             Found::Stored(webhook) => Self {
                 key,
                 origin: WebhookOrigin::Stored,
-                url: webhook.url,
+                url: webhook.url.as_str().to_owned(),
                 description: webhook.options.description,
                 events: patterns(webhook.options.events),
                 accounts: webhook.options.accounts,
                 allow_private: false,
-                is_rotating: webhook.secrets.previous.is_some(),
+                is_rotating: webhook.secrets.is_some_and(|secrets| secrets.previous.is_some()),
                 disabled,
                 backlog,
                 problem,
@@ -126,10 +125,10 @@ fn patterns(written: Vec<String>) -> Vec<String> {
 
 fn problem_of(found: &Found, reach: &Reach) -> Option<String> {
     let Found::Stored(webhook) = found else { return None };
-    if webhook.is_lost {
+    if webhook.secrets.is_none() {
         let cure = "put that key back, or rotate: POST /v1/webhooks/{id}/rotate";
         return Some(format!("its secret is sealed under another secrets.key: {cure}"));
     }
-    let is_forbidden = WebhookUrl::parse(&webhook.url).is_ok_and(|url| url.is_plainly_forbidden(reach));
-    is_forbidden.then(|| "its address is not public, and webhooks.allow_cidrs does not open it any more".to_owned())
+    let is_closed = webhook.url.is_plainly_forbidden(reach);
+    is_closed.then(|| "its address is not public, and webhooks.allow_cidrs does not open it any more".to_owned())
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{WebhookError, WebhookRegister};
+use super::{WebhookAdmin, WebhookError};
 use crate::domain::caller::Caller;
 use crate::domain::event::{Event, Position, WEBHOOK_TEST};
 use crate::domain::ids::EventId;
@@ -18,15 +18,12 @@ pub struct Probe {
     pub took: Duration,
 }
 
-impl WebhookRegister {
+impl WebhookAdmin {
     /// Sends a `webhook.test`, signed as every delivery is, whether the webhook is enabled or not. It is not kept, and not
     /// tried again.
     pub async fn test(&self, caller: &Caller, key: &str) -> Result<Probe, WebhookError> {
         let found = self.find(caller, key).await?;
-        let Some(subscriber) = found.subscriber() else {
-            let detail = "its secret cannot be opened: rotate it first (POST /v1/webhooks/{id}/rotate)".to_owned();
-            return Err(WebhookError::Conflict { detail });
-        };
+        let subscriber = found.subscriber().ok_or_else(WebhookError::lost)?;
         let now = self.now();
         let data = serde_json::json!({ "webhook": key });
         let event = Event {
