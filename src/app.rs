@@ -228,7 +228,7 @@ impl App {
         let batches = Batches { batches: stores.batches.clone(), accept: accept.clone(), clock: clock.clone() };
         let relay = Relay::new(
             RelayDoors {
-                client: RelayClient::new(OutsideClient::new(config.webhooks.reach.clone())?),
+                client: RelayClient::new(outside.clone()),
                 inbox: stores.inbox.clone(),
                 wechat: client,
                 tokens: tokens.clone(),

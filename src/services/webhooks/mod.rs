@@ -4,5 +4,6 @@
 pub mod admin;
 pub mod gate;
 pub mod register;
+pub mod replays;
 pub mod schedule;
 pub mod teller;

@@ -49,8 +49,7 @@ async fn one_is_told_what_it_asked_for_from_the_moment_when_it_was_there() {
         app.raise(kind, None, number).await;
     }
     app.deliver().await;
-    let kinds =
-        |subscriber: &Endpoint| subscriber.told().iter().map(super::super::harness::Told::kind).collect::<Vec<_>>();
+    let kinds = |subscriber: &Endpoint| subscriber.told().iter().map(Told::kind).collect::<Vec<_>>();
     assert_eq!(kinds(&subscriber), ["quota.exhausted"]);
     assert_eq!(kinds(&other).into_iter().collect::<HashSet<_>>().len(), 3, "{:?}", kinds(&other));
 }
