@@ -80,7 +80,8 @@ fn api(state: &HttpState) -> Router<HttpState> {
         .route("/v1/accounts/{account}/suppressions", get(suppressions::list))
         .route("/v1/accounts/{account}/suppressions/{openid}", delete(suppressions::lift))
         .route("/v1/audit", get(audit::list))
-        .route("/v1/accounts/{account}/users/{openid}", get(users::look_up).put(users::bind))
+        .route("/v1/accounts/{account}/users/{openid}", get(users::look_up).put(users::change).delete(users::forget))
+        .route("/v1/accounts/{account}/users", get(users::list))
         .route_layer(from_fn_with_state(state.clone(), signed::prove))
 }
 

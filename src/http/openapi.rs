@@ -20,7 +20,7 @@ use super::{health, problems};
         batches::send, batches::look_up, batches::cancel,
         events::list, events_ws::watch,
         accounts::list, accounts::create, accounts::look_up, accounts::change, accounts::delete, accounts::token::token,
-        users::look_up, users::bind, suppressions::list, suppressions::lift, audit::list,
+        users::list, users::look_up, users::change, users::forget, suppressions::list, suppressions::lift, audit::list,
         health::health, health::ready, health::metrics, problems::list, problems::look_up,
     ),
     components(schemas(

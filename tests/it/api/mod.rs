@@ -17,4 +17,5 @@ mod raw;
 mod send;
 mod storage;
 mod suppressions;
+mod users;
 pub(crate) mod wire;

@@ -5,3 +5,4 @@ mod receipts;
 mod refused;
 mod replies;
 mod types;
+mod users;
