@@ -49,16 +49,17 @@ pub(super) enum Value {
 }
 
 impl Listing {
-    pub(super) fn new(account: &str, filter: &UserFilter, page: &PageRequest) -> Self {
+    /// `by_subscribed`: what stands behind `users u` when the index of that column is to be used.
+    pub(super) fn new(account: &str, filter: &UserFilter, page: &PageRequest, by_subscribed: &str) -> Self {
         let after = page.after.as_deref().and_then(UserKey::parse);
         match filter.seen_after {
             Some(from) => Self::by_time(account, filter, from, after),
-            None => Self::by_openid(account, filter, after),
+            None => Self::by_openid(account, filter, after, by_subscribed),
         }
     }
 
     /// The index of tags, of `subscribed`, of user ids or of openids: each has the rows in order.
-    fn by_openid(account: &str, filter: &UserFilter, after: Option<UserKey>) -> Self {
+    fn by_openid(account: &str, filter: &UserFilter, after: Option<UserKey>, by_subscribed: &str) -> Self {
         let after = after.filter(|key| key.seen_at.is_none());
         let mut this = match &filter.tag {
             // In this order: SQLite does not turn it round.
@@ -68,10 +69,11 @@ impl Listing {
                     .to_owned(),
                 values: vec![Value::Text(account.to_owned()), Value::Text(tag.clone())],
             },
-            None => Self {
-                sql: "FROM users u WHERE u.account = ?".to_owned(),
-                values: vec![Value::Text(account.to_owned())],
-            },
+            None => {
+                let hint = if filter.subscribed.is_some() && filter.user_id.is_none() { by_subscribed } else { "" };
+                let sql = format!("FROM users u{hint} WHERE u.account = ?");
+                Self { sql, values: vec![Value::Text(account.to_owned())] }
+            }
         };
         let openid = if filter.tag.is_some() { "t.openid" } else { "u.openid" };
         if let Some(key) = after {
@@ -83,11 +85,15 @@ impl Listing {
     }
 
     fn by_time(account: &str, filter: &UserFilter, from: Timestamp, after: Option<UserKey>) -> Self {
-        let values = vec![Value::Text(account.to_owned()), Value::Time(from)];
-        let mut this = Self { sql: "FROM users u WHERE u.account = ? AND u.last_seen_at >= ?".to_owned(), values };
-        if let Some(UserKey { seen_at: Some(at), openid }) = after {
-            this.and("(u.last_seen_at, u.openid) > (?, ?)", Value::Time(at));
-            this.values.push(Value::Text(openid.as_str().to_owned()));
+        let values = vec![Value::Text(account.to_owned())];
+        let mut this = Self { sql: "FROM users u WHERE u.account = ?".to_owned(), values };
+        match after {
+            // One bound only: of two, SQLite would begin at the first.
+            Some(UserKey { seen_at: Some(at), openid }) if at >= from => {
+                this.and("(u.last_seen_at, u.openid) > (?, ?)", Value::Time(at));
+                this.values.push(Value::Text(openid.as_str().to_owned()));
+            }
+            _ => this.and("u.last_seen_at >= ?", Value::Time(from)),
         }
         if let Some(tag) = &filter.tag {
             let is_tagged =

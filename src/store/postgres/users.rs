@@ -35,7 +35,7 @@ impl Users for Postgres {
     }
 
     async fn list(&self, account: &str, filter: UserFilter, page: PageRequest) -> Result<Page<User>, Error> {
-        let Listing { sql, values } = Listing::new(account, &filter, &page);
+        let Listing { sql, values } = Listing::new(account, &filter, &page, "");
         let most = bounds::limit(usize::try_from(page.limit.max(1)).unwrap_or(usize::MAX) + 1);
         let mut given: Vec<&(dyn ToSql + Sync)> = values
             .iter()

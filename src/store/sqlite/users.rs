@@ -23,6 +23,9 @@ const BY_OPENID: &str = "SELECT account, openid, user_id, tags, subscribed, firs
 const BY_USER_ID: &str = "SELECT account, openid, user_id, tags, subscribed, first_seen_at, last_seen_at FROM users
      WHERE account = ?1 AND user_id = ?2";
 
+/// It would rather walk the table, which is in this order too, and look at everybody.
+const BY_SUBSCRIBED: &str = " INDEXED BY users_subscribed";
+
 #[async_trait]
 impl Users for Sqlite {
     async fn look_up(&self, account: &str, openid: &Openid) -> Result<Option<User>, Error> {
@@ -140,7 +143,7 @@ fn forget(unit: &Unit<'_>, account: &str, openid: &Openid, act: &Act) -> Result<
 }
 
 fn list(conn: &Connection, account: &str, filter: &UserFilter, page: &PageRequest) -> Result<Page<User>, Error> {
-    let Listing { sql, values } = Listing::new(account, filter, page);
+    let Listing { sql, values } = Listing::new(account, filter, page, BY_SUBSCRIBED);
     let mut values: Vec<Column> = values
         .into_iter()
         .map(|value| match value {

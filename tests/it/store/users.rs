@@ -134,7 +134,7 @@ async fn users_are_gone_through_by_every_filter(#[values(Backend::Sqlite, Backen
     }
     let page = PageRequest { limit: 3, after: None };
     let first = stores.users.list("shop", UserFilter { seen_after: since(0), ..any() }, page).await.unwrap();
-    let key = UserKey { seen_at: Some(at(97)), openid: openid("o6") };
+    let key = UserKey { seen_at: Some(at(97)), openid: openid("o7") };
     assert_eq!(first.next, Some(key.render()), "by time, then by openid");
 }
 
