@@ -3,6 +3,7 @@
 pub mod api;
 mod body;
 mod callback;
+pub mod callback_events;
 pub mod code;
 mod connection;
 pub mod context;

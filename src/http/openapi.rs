@@ -5,6 +5,7 @@ use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::api::{accounts, audit, batches, events, events_ws, messages, send_request, suppressions, users, views};
+use super::callback_events::CallbackEvents;
 use super::error::{Code, Problem, Upstream};
 use super::security::Schemes;
 use super::{health, problems};
@@ -35,7 +36,7 @@ use super::{health, problems};
         (name = "audit", description = "Who did what to the gateway itself."),
         (name = "operation", description = "Health, figures, error codes."),
     ),
-    modifiers(&Schemes, &Refusals),
+    modifiers(&Schemes, &Refusals, &CallbackEvents),
 )]
 struct Document;
 

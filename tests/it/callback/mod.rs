@@ -4,5 +4,6 @@ mod dedupe;
 mod receipts;
 mod refused;
 mod replies;
+mod told;
 mod types;
 mod users;
