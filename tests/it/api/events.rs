@@ -23,7 +23,7 @@ pub(super) struct Ear {
 }
 
 impl Ear {
-    async fn open(app: &TestApp, query: &str, last: Option<&str>) -> Self {
+    pub(super) async fn open(app: &TestApp, query: &str, last: Option<&str>) -> Self {
         Self::open_as(app, &app.key, query, last).await
     }
 
@@ -57,7 +57,7 @@ impl Ear {
     }
 
     /// The next event: its id and its envelope.
-    async fn next(&mut self) -> (String, Value) {
+    pub(super) async fn next(&mut self) -> (String, Value) {
         loop {
             let frame = self.frame().await.expect("the stream goes on");
             let field = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);

@@ -4,6 +4,7 @@ mod auth;
 mod batches;
 mod changes;
 mod events;
+mod events_nodes;
 mod events_ws;
 mod figures;
 mod headers;
