@@ -18,5 +18,6 @@ mod raw;
 mod send;
 mod storage;
 mod suppressions;
+mod tickets;
 mod users;
 pub(crate) mod wire;
