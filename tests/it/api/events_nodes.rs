@@ -14,6 +14,8 @@ struct Nodes {
     a: TestApp,
     /// Only listened at.
     b: TestApp,
+    /// It is gone when this is.
+    _database: Database,
 }
 
 impl Nodes {
@@ -22,7 +24,7 @@ impl Nodes {
         let setup = |world| Setup { storage: Some(database.toml()), world, ..Setup::default() };
         let b = TestApp::start_with(setup(None)).await;
         let a = TestApp::start_with(setup(Some(b.world.clone()))).await;
-        Self { a, b }
+        Self { a, b, _database: database }
     }
 
     /// Sent and delivered through node A; → the message.

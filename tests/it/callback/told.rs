@@ -201,3 +201,45 @@ async fn newest(app: &TestApp) -> Value {
         newest = last;
     }
 }
+
+/// The members of an event's `data`, and of the event.
+fn members(event: &Value) -> (Vec<&String>, Vec<&String>) {
+    (event["data"].as_object().unwrap().keys().collect(), event.as_object().unwrap().keys().collect())
+}
+
+#[tokio::test]
+async fn the_examples_of_other_events_in_the_page_have_the_members_of_real_ones() {
+    let app = TestApp::start().await;
+    let path = "/v1/accounts/shop/users/oABCD1234567890abcdefghijklmn";
+    app.request(reqwest::Method::PUT, path).json(&json!({"user_id": "customer-7"})).send().await;
+    let follows = CallbackRequest::new("subscribe", "oABCD1234567890abcdefghijklmn");
+    assert!(app.sandbox.send_callback(follows).await.unwrap().accepted);
+    let batch = json!({"template_id": "order_paid", "data": {"thing1": "茶"}, "messages": [{"touser": "sim-ok"}]});
+    assert_eq!(app.post("/send-template/batch").json(&batch).send().await.status, 202);
+    app.run_until_idle().await;
+    assert_eq!(app.send("oONE").await.status, 200);
+    app.sandbox.deliver_receipts().await;
+    let real = app.get("/v1/events?limit=200").send().await.json()["data"].as_array().unwrap().clone();
+
+    let page = std::fs::read_to_string("docs/events.md").unwrap();
+    let (page, _) = page.split_once("<!-- callbacks:begin -->").unwrap();
+    let blocks = page.split("```json\n").skip(1).map(|block| block.split("\n```").next().unwrap());
+    let examples: Vec<Value> = blocks.map(|block| serde_json::from_str(block).unwrap()).collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        let is_alone =
+            |event: &&Value| event["data"].get("batch_id").is_some() == example["data"].get("batch_id").is_some();
+        let same = real.iter().filter(|event| event["type"] == example["type"]).find(is_alone);
+        let same = same.unwrap_or_else(|| panic!("no {} has happened: {real:?}", example["type"]));
+        assert_eq!(members(&example), members(same));
+    }
+    // Every type has a word in the page.
+    let source = std::fs::read_to_string("src/domain/event.rs").unwrap();
+    let types: Vec<&str> = source.split('"').filter(|text| text.contains('.') && !text.contains([' ', '*'])).collect();
+    for name in types.iter().filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase())) {
+        let is_there =
+            name.starts_with("callback.") || page.contains(&format!("`{name}`")) || ["message.sent2"].contains(name);
+        assert!(is_there, "docs/events.md does not tell of {name}");
+    }
+    assert!(types.len() > 10, "{types:?}");
+}
