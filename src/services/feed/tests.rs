@@ -80,6 +80,7 @@ fn caller() -> Caller {
         scopes: Vec::new(),
         accounts: None,
         templates: None,
+        valid_until: None,
         origin: Origin::default(),
         waited: Duration::ZERO,
     }
