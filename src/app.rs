@@ -43,12 +43,15 @@ use crate::services::tokens::{TokenDoors, Tokens};
 use crate::services::users::Users;
 use crate::services::verdict::RetryRules;
 use crate::services::verify::Verify;
+use crate::services::webhooks::register::Webhooks;
+use crate::services::webhooks::teller::Teller;
 use crate::store::redis::Link;
 use crate::store::{self, Stores};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream;
+use crate::upstream::outside::OutsideClient;
 use crate::upstream::wechat::WechatClient;
-use crate::worker::{Listener, Timer, Worker};
+use crate::worker::{Courier, Listener, Timer, Worker};
 
 /// One gateway, ready to serve.
 pub struct App {
@@ -58,6 +61,7 @@ pub struct App {
     worker: Worker,
     timer: Timer,
     listener: Listener,
+    courier: Courier,
     access: Access,
     metrics: Metrics,
     slots: Slots,
@@ -118,6 +122,12 @@ impl App {
         let reader = QuotaReader { client: client.clone(), tokens: tokens.clone(), metrics: metrics.clone() };
         let quotas = Quotas::new(accounts.clone(), reader, stores.parks.clone(), stores.events.clone(), clock.clone());
         quotas.catch_up().await?;
+        let outside = OutsideClient::new(config.webhooks.reach)?;
+        let configured = config.webhooks.webhooks.iter().map(|webhook| webhook.webhook()).collect();
+        let webhooks = Webhooks::new(stores.webhooks.clone(), configured, clock.clone());
+        webhooks.refresh().await?;
+        let teller = Teller { client: outside, clock: clock.clone(), metrics: metrics.clone() };
+        let courier = Courier::new(&stores, webhooks.clone(), teller);
         let slots = Slots::new(config.queue.concurrency);
         let tasks = TaskTracker::new();
         let running = Running::default();
@@ -180,6 +190,8 @@ impl App {
             inbox: stores.inbox.clone(),
             batches: stores.batches.clone(),
             events: stores.events.clone(),
+            deliveries: stores.deliveries.clone(),
+            webhooks,
             audit: stores.audit.clone(),
             retention: config.retention,
             outcomes: outcomes.clone(),
@@ -237,7 +249,7 @@ impl App {
             callback: Arc::new(config.callback),
         };
         let server = config.server;
-        Ok(Self { server, stores, state, worker, timer, listener, access, metrics, slots, tasks, stopping })
+        Ok(Self { server, stores, state, worker, timer, listener, courier, access, metrics, slots, tasks, stopping })
     }
 
     /// An admin key, made and stored now, when nobody could call otherwise.
@@ -285,6 +297,11 @@ impl App {
         &self.listener
     }
 
+    /// Deliveries to webhooks, for those who step them themselves.
+    pub fn courier(&self) -> &Courier {
+        &self.courier
+    }
+
     pub fn stores(&self) -> &Stores {
         &self.stores
     }
@@ -306,6 +323,8 @@ impl App {
         watch_over(&beside, "the timer", timer.run(stop.soft.clone()), &stop, &failed);
         let others = self.listener.clone().run(stop.soft.clone());
         watch_over(&beside, "the listener to other nodes", others, &stop, &failed);
+        let courier = self.courier.clone().run(stop.soft.clone());
+        watch_over(&beside, "the courier of webhooks", courier, &stop, &failed);
         watch_over(&beside, "the worker", worker.run(stop.soft.clone()), &stop, &failed);
         tokio::spawn(keep_the_grace(stop.clone(), self.stopping.clone(), self.server.shutdown_grace));
         if let Some(listener) = metrics_listener {

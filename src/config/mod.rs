@@ -22,6 +22,7 @@ mod tests;
 mod tree;
 pub(crate) mod units;
 mod unknown;
+pub mod webhooks;
 pub mod wechat;
 
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub struct Config {
     pub accounts: Vec<Arc<Account>>,
     /// From `[clients.<name>]`; the key id is the client's name. Keys of one client share their id.
     pub clients: Vec<Key>,
+    pub webhooks: webhooks::WebhooksConfig,
     /// What to tell the operator: settings with their origins, warnings.
     pub notes: notes::Notes,
 }

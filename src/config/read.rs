@@ -96,6 +96,15 @@ impl<'a> Section<'a> {
         value.unwrap_or_default()
     }
 
+    /// The same, where it need not be given.
+    pub(super) fn switch_or(&mut self, key: &str, default: bool) -> bool {
+        if self.table.contains_key(key) {
+            return self.switch(key);
+        }
+        self.findings.borrow_mut().known.push(self.dotted(key));
+        default
+    }
+
     /// `key`, or what stands in the file that `<key>_file` names, without the line end.
     pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
         let file_key = format!("{key}_file");
@@ -244,6 +253,13 @@ impl<'a> Section<'a> {
         let mut outer = self.section(key);
         let names: Vec<String> = outer.table.keys().cloned().collect();
         names.into_iter().map(|name| (name.clone(), outer.section(&name))).collect()
+    }
+
+    /// What is left and is a table: sections under names of the operator's choice beside keys of ours.
+    pub(super) fn tables(&mut self) -> Vec<(String, Self)> {
+        let is_table = |(name, node): (&String, &Node)| matches!(node.raw, Raw::Table(_)).then(|| name.clone());
+        let names: Vec<String> = self.table.iter().filter_map(is_table).collect();
+        names.into_iter().map(|name| (name.clone(), self.section(&name))).collect()
     }
 
     /// What nobody asked for is unknown.

@@ -25,3 +25,4 @@ pub mod suppression;
 pub mod token;
 pub mod trouble;
 pub mod user;
+pub mod webhook;

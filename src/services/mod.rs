@@ -2,7 +2,7 @@
 //!
 //! The road: [`accept`] → [`dispatch`] (with [`tokens`]) → [`verify`] → [`receive`].
 //! Beside it: [`access`] (keys, tokens and signatures of callers), [`accounts`], [`audits`], [`batches`], [`users`], [`feed`] (events), [`reports`] (views and changes by hand), [`outcomes`] (who waits
-//! for what), [`limits`] (how often), [`verdict`], [`breaker`], [`pace`] and [`quota`] (rules of [`dispatch`]), [`slots`] (how many at once), [`sweep`] (repairs), [`clock_watch`], [`health`].
+//! for what), [`limits`] (how often), [`verdict`], [`breaker`], [`pace`] and [`quota`] (rules of [`dispatch`]), [`slots`] (how many at once), [`webhooks`] (rules of the lanes), [`sweep`] (repairs), [`clock_watch`], [`health`].
 
 pub mod accept;
 pub mod access;
@@ -28,3 +28,4 @@ pub mod tokens;
 pub mod users;
 pub mod verdict;
 pub mod verify;
+pub mod webhooks;

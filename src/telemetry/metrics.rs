@@ -60,6 +60,9 @@ struct Families {
     nonce_fallbacks: IntCounter,
     redis_up: IntGaugeVec,
     redis_errors: IntCounterVec,
+    webhook_deliveries: IntCounterVec,
+    webhook_pending: IntGaugeVec,
+    webhook_lag: GaugeVec,
     log_lines_dropped: IntCounter,
     start_time: Gauge,
     errcodes: Bounded,
@@ -199,6 +202,21 @@ impl Metrics {
             ),
             redis_up: made.gauges("wxgate_redis_up", "Whether Redis is of use: 1, or 0.", &[]),
             redis_errors: made.counters("wxgate_redis_errors_total", "Requests to Redis that failed.", &["kind"]),
+            webhook_deliveries: made.counters(
+                "wxgate_webhook_deliveries_total",
+                "Tries of deliveries to webhooks.",
+                &["webhook", "result"],
+            ),
+            webhook_pending: made.gauges(
+                "wxgate_webhook_pending",
+                "Deliveries that are to be tried, or tried again; what is not claimed yet is not counted.",
+                &["webhook"],
+            ),
+            webhook_lag: made.floats(
+                "wxgate_webhook_lag_seconds",
+                "Age of the oldest event that the webhook has not been told; 0: it has been told all.",
+                &["webhook"],
+            ),
             log_lines_dropped: made
                 .counter("wxgate_log_lines_dropped_total", "Log lines that standard error did not take in time."),
             start_time: made.float("process_start_time_seconds", "Start of the process, in seconds since 1970."),
@@ -207,8 +225,6 @@ impl Metrics {
             registry: made.registry.clone(),
             heads: Vec::new(),
         };
-        // Names that the outside contract promises before there is a series.
-        let _ = made.counters("wxgate_webhook_deliveries_total", "Deliveries of webhooks.", &["webhook", "result"]);
         made.gauges("wxgate_build_info", "The version that runs.", &["version"])
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
@@ -251,6 +267,24 @@ impl Metrics {
     pub fn forget_account(&self, account: &str) {
         // Not there when it never had a token.
         drop(self.0.token_expires_in.remove_label_values(&[account]));
+    }
+
+    /// One try of a delivery has ended. `result`: `delivered`, `failed` (it will be tried again), `dead`, `gone`.
+    pub fn webhook_delivery(&self, webhook: &str, result: &'static str) {
+        self.0.webhook_deliveries.with_label_values(&[webhook, result]).inc();
+    }
+
+    /// How far behind a webhook is whose lane runs here.
+    pub fn webhook_backlog(&self, webhook: &str, pending: u64, lag: Duration) {
+        self.0.webhook_pending.with_label_values(&[webhook]).set(clamp(pending));
+        self.0.webhook_lag.with_label_values(&[webhook]).set(lag.as_secs_f64());
+    }
+
+    /// Its lane does not run here any more; what was counted of it stays.
+    pub fn forget_webhook(&self, webhook: &str) {
+        // Not there when nothing was read of it yet.
+        drop(self.0.webhook_pending.remove_label_values(&[webhook]));
+        drop(self.0.webhook_lag.remove_label_values(&[webhook]));
     }
 
     /// `result`: `stored`, `repeat`, `refused`, `unparsable`, `failed`. `account` is a configured name (or `unknown`).

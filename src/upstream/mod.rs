@@ -1,4 +1,6 @@
 //! Calls that leave the gateway.
 
 pub mod http;
+pub mod outside;
+pub mod webhook;
 pub mod wechat;

@@ -20,6 +20,7 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/postgres/0009_accounts.sql"),
     include_str!("../../../migrations/postgres/0010_audit.sql"),
     include_str!("../../../migrations/postgres/0011_events.sql"),
+    include_str!("../../../migrations/postgres/0012_webhooks.sql"),
 ];
 
 /// The oldest server that knows all that we say, as `server_version_num`.

@@ -25,7 +25,9 @@ mod accounts;
 mod audit;
 mod batches;
 mod callbacks;
+mod claims;
 mod counts;
+mod deliveries;
 mod events;
 mod fault;
 mod figures;
@@ -43,6 +45,7 @@ mod queue;
 mod readers;
 mod realign;
 mod receipts;
+mod replays;
 mod rescue;
 mod reseal;
 mod reserve;
@@ -55,8 +58,10 @@ mod space;
 mod standing;
 mod suppressions;
 mod tokens;
+mod tries;
 mod unit;
 mod users;
+mod webhooks;
 mod writer;
 
 use std::sync::Arc;
@@ -109,6 +114,8 @@ impl Sqlite {
             suppressions: all.clone(),
             counts: all.clone(),
             events: all.clone(),
+            webhooks: all.clone(),
+            deliveries: all.clone(),
             restore: all.clone(),
             reseal: all.clone(),
             closing: all,

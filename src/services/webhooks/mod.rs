@@ -1,0 +1,7 @@
+//! Webhooks: which there are, what follows a try, when a lane pauses. The lanes themselves run in `worker/webhooks`.
+
+pub mod gate;
+pub mod register;
+pub mod replays;
+pub mod schedule;
+pub mod teller;
