@@ -166,6 +166,16 @@ pub enum KindPattern {
     Begins(String),
 }
 
+impl fmt::Display for KindPattern {
+    /// As it is written: what `parse` takes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Is(name) => f.write_str(name),
+            Self::Begins(stem) => write!(f, "{stem}*"),
+        }
+    }
+}
+
 impl KindPattern {
     const MAX: usize = 100;
 
@@ -196,16 +206,6 @@ impl KindPattern {
         };
         let mut of_states = State::ALL.into_iter().filter_map(of_state);
         of_callback || of_states.any(|kind| self.fits(kind)) || OF_ACCOUNTS.into_iter().any(|kind| self.fits(kind))
-    }
-}
-
-impl fmt::Display for KindPattern {
-    /// As it is parsed.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Is(name) => f.write_str(name),
-            Self::Begins(stem) => write!(f, "{stem}*"),
-        }
     }
 }
 
@@ -246,6 +246,7 @@ mod tests {
             ("*", vec!["message.sent", "callback.text"], vec![]),
         ] {
             let pattern = KindPattern::parse(pattern).unwrap();
+            assert_eq!(KindPattern::parse(&pattern.to_string()), Some(pattern.clone()));
             assert!(fits.into_iter().all(|kind| pattern.fits(kind)), "{pattern:?}");
             assert!(!fits_not.into_iter().any(|kind| pattern.fits(kind)), "{pattern:?}");
             assert_eq!(KindPattern::parse(&pattern.to_string()), Some(pattern));
