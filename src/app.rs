@@ -43,6 +43,7 @@ use crate::services::tokens::{TokenDoors, Tokens};
 use crate::services::users::Users;
 use crate::services::verdict::RetryRules;
 use crate::services::verify::Verify;
+use crate::services::webhooks::admin::{AdminDoors, WebhookAdmin};
 use crate::services::webhooks::register::Webhooks;
 use crate::services::webhooks::teller::Teller;
 use crate::store::redis::Link;
@@ -126,7 +127,7 @@ impl App {
         let configured = config.webhooks.webhooks.iter().map(|webhook| webhook.webhook()).collect();
         let webhooks = Webhooks::new(stores.webhooks.clone(), configured, clock.clone());
         webhooks.refresh().await?;
-        let teller = Teller { client: outside, clock: clock.clone(), metrics: metrics.clone() };
+        let teller = Teller { client: outside.clone(), clock: clock.clone(), metrics: metrics.clone() };
         let courier = Courier::new(&stores, webhooks.clone(), teller);
         let slots = Slots::new(config.queue.concurrency);
         let tasks = TaskTracker::new();
@@ -191,7 +192,7 @@ impl App {
             batches: stores.batches.clone(),
             events: stores.events.clone(),
             deliveries: stores.deliveries.clone(),
-            webhooks,
+            webhooks: webhooks.clone(),
             audit: stores.audit.clone(),
             retention: config.retention,
             outcomes: outcomes.clone(),
@@ -226,6 +227,15 @@ impl App {
         let verify = Verify { accounts: accounts.clone(), clock: clock.clone(), freshness: config.callback.freshness };
         let health =
             Health::new(stores.counts.clone(), redis, tokens.clone(), (quotas, paces), accounts.clone(), clock.clone());
+        let doors = AdminDoors {
+            known: webhooks,
+            stored: stores.webhooks.clone(),
+            deliveries: stores.deliveries.clone(),
+            accounts: accounts.clone(),
+            client: outside,
+            clock: clock.clone(),
+        };
+        let webhooks = WebhookAdmin::new(doors, config.webhooks.webhooks);
         let feed = Feed::new(stores.events.clone(), stopping.clone());
         let users = Users::new(stores.users.clone(), accounts, clock.clone());
         let state = HttpState {
@@ -241,6 +251,7 @@ impl App {
             users,
             feed,
             suppressions,
+            webhooks,
             health,
             metrics: metrics.clone(),
             clock,

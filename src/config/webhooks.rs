@@ -27,7 +27,7 @@ pub struct WebhookConfig {
     pub secret: WebhookSecret,
     /// Signs too.
     pub previous_secret: Option<WebhookSecret>,
-    /// Any of them; never empty.
+    /// Any of them; empty: all.
     pub events: Vec<KindPattern>,
     /// `None`: of all, and of none.
     pub accounts: Option<Vec<String>>,
@@ -36,13 +36,18 @@ pub struct WebhookConfig {
 }
 
 impl WebhookConfig {
+    pub fn interest(&self) -> Interest {
+        Interest { kinds: self.events.clone(), accounts: self.accounts.clone() }
+    }
+
+    /// As it is used.
     pub fn webhook(&self) -> Webhook {
         Webhook {
             key: Arc::from(self.name.as_str()),
             origin: WebhookOrigin::File,
             url: self.url.clone(),
             secrets: WebhookSecrets { current: self.secret.clone(), previous: self.previous_secret.clone() },
-            interest: Interest { kinds: self.events.clone(), accounts: self.accounts.clone() },
+            interest: self.interest(),
             allow_private: self.allow_private,
         }
     }
@@ -117,7 +122,7 @@ fn read_secret(section: &mut Section<'_>, key: &str) -> Option<WebhookSecret> {
 
 fn read_events(section: &mut Section<'_>) -> Vec<KindPattern> {
     let Some(texts) = section.list("events") else {
-        return vec![KindPattern::Begins(String::new())];
+        return Vec::new();
     };
     if texts.is_empty() {
         section.wrong("events", "names nothing; leave it out for every event");

@@ -21,6 +21,8 @@ pub const TOKEN_REFRESH_FAILING: &str = "token.refresh_failing";
 pub const QUOTA_LOW: &str = "quota.low";
 pub const QUOTA_EXHAUSTED: &str = "quota.exhausted";
 pub const WEBHOOK_DISABLED: &str = "webhook.disabled";
+/// What a webhook is tried with by hand: no subscriber gets it otherwise, and it is not kept.
+pub const WEBHOOK_TEST: &str = "webhook.test";
 /// How the types of callbacks begin; WeChat's own name of the type follows.
 const CALLBACK: &str = "callback.";
 /// The types beside those of messages and callbacks.
@@ -194,16 +196,6 @@ impl KindPattern {
         };
         let mut of_states = State::ALL.into_iter().filter_map(of_state);
         of_callback || of_states.any(|kind| self.fits(kind)) || OF_ACCOUNTS.into_iter().any(|kind| self.fits(kind))
-    }
-}
-
-impl fmt::Display for KindPattern {
-    /// As it is parsed.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Is(name) => f.write_str(name),
-            Self::Begins(stem) => write!(f, "{stem}*"),
-        }
     }
 }
 

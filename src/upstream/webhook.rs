@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::outside::{OutsideAnswer, OutsideCall, OutsideClient, OutsideFault};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EventId;
+use crate::domain::webhook::Webhook;
 use crate::domain::webhook::signing::{ID, SIGNATURE, Signer, TIMESTAMP};
 use crate::domain::webhook::url::WebhookUrl;
 
@@ -25,6 +26,12 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
+    pub fn of(webhook: &Webhook) -> Self {
+        let secrets = &webhook.secrets;
+        let signer = Signer::new([&secrets.current].into_iter().chain(&secrets.previous));
+        Self { url: webhook.url.clone(), signer, allow_private: webhook.allow_private }
+    }
+
     /// One try. `body`: the envelope, the same bytes in every try; `now`: when this one begins.
     pub async fn tell(
         &self,

@@ -144,6 +144,11 @@ const fn outlives_panic(point: Point) -> bool {
             | Point::CallbackAnswered
             | Point::ReceiptWritten
             | Point::ReceiptKept
+            | Point::ClaimWritten
+            | Point::ClaimKept
+            | Point::DeliveryTried
+            | Point::DeliverySettleWritten
+            | Point::DeliverySettleKept
     )
 }
 

@@ -33,7 +33,9 @@ fn a_webhook_is_read_whole_and_shown_without_its_secrets() {
 fn what_is_left_out_means_everything_and_public_addresses_only() {
     let config = load(&crm(""), &[]).unwrap();
     let webhook = &config.webhooks.webhooks[0];
-    assert!(webhook.events[0].fits("callback.text") && webhook.accounts.is_none() && !webhook.allow_private);
+    assert!(
+        webhook.webhook().interest.fits("callback.text", None) && webhook.accounts.is_none() && !webhook.allow_private
+    );
     assert_eq!(load("", &[]).unwrap().webhooks, crate::config::webhooks::WebhooksConfig::default());
 }
 

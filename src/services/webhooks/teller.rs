@@ -8,7 +8,6 @@ use bytes::Bytes;
 use super::schedule::{Seen, weigh};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::event::{self, NewEvent};
-use crate::domain::webhook::signing::Signer;
 use crate::domain::webhook::{DisabledReason, Due, Outcome, Tried, Webhook};
 use crate::failpoint::{Point, reach};
 use crate::telemetry::metrics::Metrics;
@@ -39,16 +38,6 @@ pub struct Ended {
 impl Ended {
     pub fn is_good(&self) -> bool {
         self.tried.outcome == Outcome::Delivered
-    }
-}
-
-/// Where a webhook's tries go, and what they are signed with.
-pub fn subscriber(webhook: &Webhook) -> Subscriber {
-    let secrets = &webhook.secrets;
-    Subscriber {
-        url: webhook.url.clone(),
-        signer: Signer::new([&secrets.current].into_iter().chain(&secrets.previous)),
-        allow_private: webhook.allow_private,
     }
 }
 

@@ -80,6 +80,7 @@ impl Courier {
         for (webhook, at) in places {
             let new = || Lane::new(self.doors.clone(), webhook.clone(), at);
             let lane = lanes.entry(webhook.key.clone()).or_insert_with(new);
+            lane.look_again();
             if work_off(lane).await? == Turn::Over {
                 lane.finish().await?;
                 lanes.remove(&webhook.key);

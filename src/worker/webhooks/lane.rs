@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ use crate::domain::event::Position;
 use crate::domain::ids::DeliveryId;
 use crate::domain::webhook::{Due, Tried, Webhook};
 use crate::services::webhooks::gate::{Era, Gate, Swing};
-use crate::services::webhooks::teller::{Ended, Teller, disabled, subscriber};
+use crate::services::webhooks::teller::{Ended, Teller, disabled};
 use crate::store::{self, Claim, Claimed, Cursor, Ring, Settling};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::webhook::Subscriber;
@@ -53,7 +53,9 @@ pub(super) struct Lane {
     /// Ended, and not kept yet.
     ended: Vec<Tried>,
     gone: Gone,
-    figures_at: Option<Instant>,
+    /// Nothing is due before this; `None`: it has to be asked.
+    quiet_until: Option<Timestamp>,
+    figures_at: Option<Timestamp>,
 }
 
 /// Whether the endpoint has answered 410.
@@ -91,7 +93,7 @@ pub(super) enum Turn {
 impl Lane {
     /// `at`: its cursor, as it is kept.
     pub(super) fn new(doors: LaneDoors, webhook: Arc<Webhook>, at: Position) -> Self {
-        let (subscriber, kept_at) = (Arc::new(subscriber(&webhook)), doors.clock.now());
+        let (subscriber, kept_at) = (Arc::new(Subscriber::of(&webhook)), doors.clock.now());
         Self {
             doors,
             webhook,
@@ -103,6 +105,7 @@ impl Lane {
             under_way: HashMap::new(),
             ended: Vec::new(),
             gone: Gone::No,
+            quiet_until: None,
             figures_at: None,
         }
     }
@@ -198,15 +201,17 @@ impl Lane {
 
     /// Says how far behind it is, now and then.
     pub(super) async fn show(&mut self) {
-        if self.figures_at.is_some_and(|at| at.elapsed() < FIGURES) {
+        let now = self.doors.clock.now();
+        // A clock that was set back is no reason to be silent.
+        if self.figures_at.is_some_and(|at| at <= now && now.since(at) < FIGURES) {
             return;
         }
-        self.figures_at = Some(Instant::now());
+        self.figures_at = Some(now);
         let webhook = &*self.webhook;
         let read = self.doors.deliveries.backlog(&webhook.key, webhook.interest.clone(), Some(self.cursor.seen)).await;
         match read {
             Ok(backlog) => {
-                let lag = backlog.oldest_at.map(|at| self.doors.clock.now().since(at));
+                let lag = backlog.oldest_at.map(|at| now.since(at));
                 self.doors.metrics.webhook_backlog(&webhook.key, backlog.pending, lag.unwrap_or_default());
             }
             Err(error) => tracing::debug!(%error, "how far a webhook is behind cannot be read"),
@@ -217,9 +222,18 @@ impl Lane {
         self.under_way.values().filter(|try_| try_.era == self.gate.era()).count()
     }
 
+    /// What others may have made due is looked for at the latest after [`FLOOR`].
+    pub(super) fn look_again(&mut self) {
+        self.quiet_until = None;
+    }
+
     async fn begin_due(&mut self, room: usize) -> Result<usize, store::Error> {
-        let due =
-            self.doors.deliveries.due(&self.webhook.key, room, self.under_way_ids(), self.doors.clock.now()).await?;
+        let now = self.doors.clock.now();
+        if self.quiet_until.is_some_and(|until| now < until && until <= now.plus(FLOOR)) {
+            return Ok(0);
+        }
+        self.quiet_until = None;
+        let due = self.doors.deliveries.due(&self.webhook.key, room, self.under_way_ids(), now).await?;
         let count = due.len();
         due.into_iter().for_each(|due| self.begin(due));
         Ok(count)
@@ -249,10 +263,17 @@ impl Lane {
         Ok(looked)
     }
 
-    async fn idle(&self, is_waiting: bool) -> Result<Turn, store::Error> {
-        let soonest = if is_waiting { MOMENT } else { FLOOR };
-        let next = self.doors.deliveries.next_due(&self.webhook.key, self.under_way_ids()).await?;
-        let pause = next.map_or(soonest, |at| at.since(self.doors.clock.now()).min(soonest));
+    async fn idle(&mut self, is_waiting: bool) -> Result<Turn, store::Error> {
+        let now = self.doors.clock.now();
+        let until = match self.quiet_until {
+            Some(until) => until,
+            None => {
+                let next = self.doors.deliveries.next_due(&self.webhook.key, self.under_way_ids()).await?;
+                next.unwrap_or(Timestamp::from_millis(i64::MAX)).min(now.plus(FLOOR))
+            }
+        };
+        self.quiet_until = Some(until);
+        let pause = until.since(now).min(if is_waiting { MOMENT } else { FLOOR });
         Ok(Turn::Idle { pause, may_claim: true, is_waiting })
     }
 
@@ -321,6 +342,7 @@ impl Lane {
         let settling = Settling { webhook: self.webhook.key.to_string(), tried: self.ended.clone(), gone, now };
         self.doors.deliveries.settle(settling).await?;
         self.ended.clear();
+        self.look_again();
         if self.gone == Gone::Seen {
             self.gone = Gone::Kept;
             tracing::warn!(
