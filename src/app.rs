@@ -35,6 +35,7 @@ use crate::services::outcomes::Outcomes;
 use crate::services::pace::Paces;
 use crate::services::quota::{QuotaReader, Quotas};
 use crate::services::receive::Receive;
+use crate::services::relay::{Relay, RelayDoors, RelayRules};
 use crate::services::reports::Reports;
 use crate::services::slots::Slots;
 use crate::services::suppressions::Suppressions;
@@ -51,6 +52,7 @@ use crate::store::{self, Stores};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream;
 use crate::upstream::outside::OutsideClient;
+use crate::upstream::relay::RelayClient;
 use crate::upstream::wechat::WechatClient;
 use crate::worker::{Courier, Listener, Timer, Worker};
 
@@ -105,6 +107,7 @@ impl App {
             stored: stores.accounts.clone(),
             accounts: accounts.clone(),
             tokens: tokens.clone(),
+            reach: config.webhooks.reach.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
         };
@@ -137,7 +140,7 @@ impl App {
             queue: stores.queue.clone(),
             accounts: accounts.clone(),
             tokens: tokens.clone(),
-            client,
+            client: client.clone(),
             breakers: Breakers::new(BreakerRules {
                 failures_to_shut: config.queue.breaker_failures,
                 pause: config.queue.breaker_open,
@@ -223,7 +226,20 @@ impl App {
             clock: clock.clone(),
         };
         let batches = Batches { batches: stores.batches.clone(), accept: accept.clone(), clock: clock.clone() };
-        let receive = Receive { inbox: stores.inbox.clone(), outcomes, clock: clock.clone(), metrics: metrics.clone() };
+        let relay = Relay::new(
+            RelayDoors {
+                client: RelayClient::new(outside.clone()),
+                inbox: stores.inbox.clone(),
+                wechat: client,
+                tokens: tokens.clone(),
+                tasks: tasks.clone(),
+                clock: clock.clone(),
+                metrics: metrics.clone(),
+            },
+            RelayRules::default(),
+        );
+        let receive =
+            Receive { inbox: stores.inbox.clone(), outcomes, relay, clock: clock.clone(), metrics: metrics.clone() };
         let verify = Verify { accounts: accounts.clone(), clock: clock.clone(), freshness: config.callback.freshness };
         let health =
             Health::new(stores.counts.clone(), redis, tokens.clone(), (quotas, paces), accounts.clone(), clock.clone());

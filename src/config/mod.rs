@@ -14,6 +14,7 @@ pub mod notes;
 pub mod origin;
 pub mod queue;
 mod read;
+mod relay;
 mod seal_key;
 pub mod store;
 pub mod telemetry;

@@ -1,6 +1,7 @@
 //! The whole way from text and variables to a checked configuration.
 
 mod auth;
+mod relay;
 mod webhooks;
 
 use std::io::Write;

@@ -20,13 +20,15 @@ pub const TOKEN_CONFLICT: &str = "token.conflict";
 pub const TOKEN_REFRESH_FAILING: &str = "token.refresh_failing";
 pub const QUOTA_LOW: &str = "quota.low";
 pub const QUOTA_EXHAUSTED: &str = "quota.exhausted";
+/// What became of a back end's answer that came too late to be a passive reply.
+pub const RELAY_LATE_REPLY: &str = "relay.late_reply";
 pub const WEBHOOK_DISABLED: &str = "webhook.disabled";
 /// What a webhook is tried with by hand: no subscriber gets it otherwise, and it is not kept.
 pub const WEBHOOK_TEST: &str = "webhook.test";
 /// How the types of callbacks begin; WeChat's own name of the type follows.
 const CALLBACK: &str = "callback.";
 /// The types beside those of messages and callbacks.
-const OF_ACCOUNTS: [&str; 8] = [
+const OF_ACCOUNTS: [&str; 9] = [
     BATCH_FINISHED,
     USER_SUBSCRIBED,
     USER_UNSUBSCRIBED,
@@ -34,6 +36,7 @@ const OF_ACCOUNTS: [&str; 8] = [
     TOKEN_REFRESH_FAILING,
     QUOTA_LOW,
     QUOTA_EXHAUSTED,
+    RELAY_LATE_REPLY,
     WEBHOOK_DISABLED,
 ];
 

@@ -15,6 +15,7 @@ pub mod message;
 pub mod page;
 pub mod quiet;
 pub mod receipt;
+pub mod relay;
 pub mod retry;
 pub mod seal;
 pub mod secret;

@@ -52,6 +52,8 @@ struct Families {
     account_pace: GaugeVec,
     callbacks: IntCounterVec,
     receipts: IntCounterVec,
+    relays: IntCounterVec,
+    relay_duration: HistogramVec,
     rate_limited: IntCounterVec,
     rate_limit_observed: IntCounterVec,
     suppressed: IntCounterVec,
@@ -180,6 +182,16 @@ impl Metrics {
             ),
             callbacks: made.counters("wxgate_callbacks_total", "Requests from WeChat.", &["account", "type", "result"]),
             receipts: made.counters("wxgate_receipts_total", "Delivery receipts.", &["account", "status"]),
+            relays: made.counters(
+                "wxgate_relay_requests_total",
+                "Callbacks handed to back ends, by what came of it.",
+                &["account", "result"],
+            ),
+            relay_duration: made.times(
+                "wxgate_relay_duration_seconds",
+                "From asking a back end about a callback to its answer.",
+                &["account"],
+            ),
             rate_limited: made.counters("wxgate_rate_limited_total", "Requests that met a limit.", &["limit"]),
             rate_limit_observed: made.counters(
                 "wxgate_rate_limit_observed_total",
@@ -296,6 +308,16 @@ impl Metrics {
     /// `status`: `delivered`, `undelivered`, `other`, `unmatched`, `late`.
     pub fn receipt(&self, account: &str, status: &'static str) {
         self.0.receipts.with_label_values(&[account, status]).inc();
+    }
+
+    /// `result`: a [`crate::domain::relay::RelayState`], or `copied`, `copy_failed`, `copy_dropped`.
+    pub fn relay(&self, account: &str, result: &'static str) {
+        self.0.relays.with_label_values(&[account, result]).inc();
+    }
+
+    /// A back end has answered (in time or not), or failed.
+    pub fn relay_took(&self, account: &str, took: Duration) {
+        self.0.relay_duration.with_label_values(&[account]).observe(took.as_secs_f64());
     }
 
     /// `form`: `key`, `jwt`, `signed`.

@@ -2,5 +2,6 @@
 
 pub mod http;
 pub mod outside;
+pub mod relay;
 pub mod webhook;
 pub mod wechat;

@@ -5,6 +5,7 @@
 
 mod fault;
 mod names;
+mod reading;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use reqwest::dns::Resolve;
 
 pub use fault::{FaultKind, OutsideFault};
 pub use names::SystemNames;
+pub use reading::ReadAnswer;
 
 use self::names::Guarded;
 use super::http::{BuildError, install_tls};
@@ -114,17 +116,22 @@ impl OutsideClient {
 
     /// An answer of any status is an answer. After a fault the request may have arrived, unless [`OutsideFault::is_unsent`].
     pub async fn post(&self, call: OutsideCall) -> Result<OutsideAnswer, OutsideFault> {
+        let response = self.send(call).await?;
+        let answer =
+            OutsideAnswer { status: response.status().as_u16(), retry_after: RetryAfter::read(response.headers()) };
+        let _ = tokio::time::timeout(DRAIN_LIMIT, drain(response)).await;
+        Ok(answer)
+    }
+
+    /// The head of an answer.
+    async fn send(&self, call: OutsideCall) -> Result<reqwest::Response, OutsideFault> {
         let line = if call.allow_private { &self.open } else { &self.guarded };
         // Nobody is asked for the address of an address.
         if let Some(address) = call.url.literal().filter(|address| !line.reach.allows(*address)) {
             return Err(OutsideFault::blocked(&[address]));
         }
         let request = line.http.post(call.url.url().clone()).headers(call.headers).body(call.body);
-        let response = request.timeout(call.timeout).send().await.map_err(|error| OutsideFault::of(&error))?;
-        let answer =
-            OutsideAnswer { status: response.status().as_u16(), retry_after: RetryAfter::read(response.headers()) };
-        let _ = tokio::time::timeout(DRAIN_LIMIT, drain(response)).await;
-        Ok(answer)
+        request.timeout(call.timeout).send().await.map_err(|error| OutsideFault::of(&error))
     }
 }
 

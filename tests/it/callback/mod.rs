@@ -3,5 +3,6 @@
 mod dedupe;
 mod receipts;
 mod refused;
+pub(crate) mod relay;
 mod replies;
 mod types;

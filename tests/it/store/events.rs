@@ -31,7 +31,7 @@ async fn read(stores: &Stores, filter: EventFilter) -> Vec<Event> {
     panic!("somebody holds a transaction open");
 }
 
-async fn kinds(stores: &Stores, filter: EventFilter) -> Vec<String> {
+pub(super) async fn kinds(stores: &Stores, filter: EventFilter) -> Vec<String> {
     read(stores, filter).await.into_iter().map(|event| event.kind).collect()
 }
 
