@@ -169,6 +169,16 @@ pub enum KindPattern {
     Begins(String),
 }
 
+impl fmt::Display for KindPattern {
+    /// As it is written: what `parse` takes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Is(name) => f.write_str(name),
+            Self::Begins(stem) => write!(f, "{stem}*"),
+        }
+    }
+}
+
 impl KindPattern {
     const MAX: usize = 100;
 
