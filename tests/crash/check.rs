@@ -70,7 +70,7 @@ impl Stay {
         self.count_callbacks(visitors, &rows, &mut count).await?;
         self.count_keys(&crowd.people, &mut count).await?;
         self.count_events(&mut count).await?;
-        self.count_told(&mut count).await?;
+        self.count_webhook(&mut count).await?;
         self.count_earlier(&rows, &mut count);
         self.count_figures(caller, &mut count).await?;
         self.read_back(caller, &crowd.people, &mut count).await;
@@ -102,7 +102,7 @@ impl Stay {
             }
             kept.insert((row[0].clone(), row[1].clone()), times);
         }
-        self.count_told(&kept, count).await?;
+        self.count_told_callbacks(&kept, count).await?;
         let users: HashSet<String> = self.books.rows("SELECT openid FROM users").await?.into_iter().flatten().collect();
         for visitor in visitors.iter().filter(|visitor| visitor.is_acknowledged) {
             count.acknowledged += 1;
@@ -118,7 +118,11 @@ impl Stay {
     }
 
     /// Each callback that is kept was told, and none twice, however often WeChat repeated it.
-    async fn count_told(&self, kept: &HashMap<(String, String), u64>, count: &mut Count) -> Result<(), String> {
+    async fn count_told_callbacks(
+        &self,
+        kept: &HashMap<(String, String), u64>,
+        count: &mut Count,
+    ) -> Result<(), String> {
         let mut told: HashMap<(String, String), u64> = HashMap::new();
         let mut seen = HashSet::new();
         for row in self.books.rows("SELECT type, data FROM events WHERE type LIKE 'callback.%'").await? {
@@ -174,7 +178,7 @@ impl Stay {
     }
 
     /// The webhook was told of every event, in the order of each message's; a repeat only where a crash came between.
-    async fn count_told(&self, count: &mut Count) -> Result<(), String> {
+    async fn count_webhook(&self, count: &mut Count) -> Result<(), String> {
         let told = self.subscriber.told();
         let mut last: HashMap<String, (usize, String)> = HashMap::new();
         for row in self.books.rows("SELECT id, message_id FROM events ORDER BY seq").await? {
