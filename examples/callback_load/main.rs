@@ -40,10 +40,19 @@ async fn run(arguments: Vec<String>) -> anyhow::Result<()> {
         None => Ok(default),
     };
     let place = Place::open().await?;
-    match arguments.first().map_or("receipts", String::as_str) {
-        "receipts" => receipts::run(&place, number(1, 1_000)?, number(2, 60)?, number(3, 200)?).await,
-        "repeats" => repeats::run(&place, number(1, 1_000_000)?, number(2, 30)?).await,
-        other => bail!("{other}: receipts [PER_SECOND [SECONDS [SENDS_PER_SECOND]]], or repeats [CALLBACKS [PERCENT]]"),
+    let run = async {
+        match arguments.first().map_or("receipts", String::as_str) {
+            "receipts" => receipts::run(&place, number(1, 1_000)?, number(2, 60)?, number(3, 200)?).await,
+            "repeats" => repeats::run(&place, number(1, 1_000_000)?, number(2, 30)?).await,
+            other => {
+                bail!("{other}: receipts [PER_SECOND [SECONDS [SENDS_PER_SECOND]]], or repeats [CALLBACKS [PERCENT]]")
+            }
+        }
+    };
+    // The gateway ends with its place.
+    tokio::select! {
+        done = run => done,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
     }
 }
 
