@@ -26,6 +26,7 @@ use crate::services::reports::ReportError;
 use crate::services::suppressions::SuppressionError;
 use crate::services::tokens::TokenError;
 use crate::services::users::UserError;
+use crate::services::webhooks::admin::WebhookError;
 use crate::store;
 
 /// One refusal on its way to the caller.
@@ -362,6 +363,18 @@ impl From<AccountError> for ApiError {
             AccountError::Invalid(errors) => Self::with_errors(Code::InvalidAccount, errors),
             AccountError::Conflict { detail } => Self::new(Code::AccountConflict, detail),
             AccountError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<WebhookError> for ApiError {
+    fn from(error: WebhookError) -> Self {
+        match error {
+            WebhookError::NotFound => Self::not_found(),
+            WebhookError::Forbidden => Self::new(Code::Forbidden, error.to_string()),
+            WebhookError::Invalid(errors) => Self::with_errors(Code::InvalidWebhook, errors),
+            WebhookError::Conflict { detail } => Self::new(Code::WebhookConflict, detail),
+            WebhookError::Store(error) => error.into(),
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::services::suppressions::Suppressions;
 use crate::services::tokens::Tokens;
 use crate::services::users::Users;
 use crate::services::verify::Verify;
+use crate::services::webhooks::admin::WebhookAdmin;
 use crate::telemetry::metrics::Metrics;
 
 /// Services and the sections that the faces need. Cheap to clone.
@@ -37,6 +38,7 @@ pub struct HttpState {
     pub users: Users,
     pub feed: Feed,
     pub suppressions: Suppressions,
+    pub webhooks: WebhookAdmin,
     pub health: Health,
     pub metrics: Metrics,
     pub clock: Arc<dyn Clock>,
@@ -68,6 +70,7 @@ parts! {
     Users => users,
     Feed => feed,
     Suppressions => suppressions,
+    WebhookAdmin => webhooks,
     Health => health,
     Metrics => metrics,
     Arc<dyn Clock> => clock,

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::caller::Caller;
 use crate::domain::event::{Event, EventFilter, Position};
 use crate::domain::ids::EventId;
-use crate::store::{self, Stretch};
+use crate::store::{self, Ring, Stretch};
 
 /// Listeners at once.
 const LISTENERS: usize = 512;
@@ -135,9 +135,9 @@ impl Feed {
     /// Reads and hands out until nobody listens.
     async fn follow(self) {
         let _guard = Guard(self.clone());
-        let (mut at, mut is_in_trouble) = (None, false);
+        let (mut at, mut is_in_trouble, mut bell) = (None, false, self.0.events.ring());
         while !self.is_alone() {
-            match self.step(&mut at).await {
+            match self.step(&mut at, &mut bell).await {
                 Ok(false) => is_in_trouble = false,
                 Ok(true) => tokio::time::sleep(MOMENT).await,
                 Err(error) => {
@@ -151,7 +151,7 @@ impl Feed {
     }
 
     /// → whether more can be read in a moment. Waits for the next bell when there is nothing more.
-    async fn step(&self, at: &mut Option<Position>) -> Result<bool, store::Error> {
+    async fn step(&self, at: &mut Option<Position>, bell: &mut Ring) -> Result<bool, store::Error> {
         let from = match *at {
             Some(from) => from,
             None => self.0.events.newest().await?,
@@ -168,7 +168,7 @@ impl Feed {
             return Ok(stretch.is_waiting);
         }
         tokio::select! {
-            () = self.0.events.rung() => {}
+            () = bell.rung() => {}
             () = tokio::time::sleep(FLOOR) => {}
         }
         Ok(false)

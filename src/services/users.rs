@@ -209,6 +209,7 @@ mod tests {
             daily_quota: None,
             templates: Default::default(),
             replies: Replies::default(),
+            relay: None,
             quiet: None,
         };
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_seconds(1)));

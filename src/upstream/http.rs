@@ -37,6 +37,6 @@ pub fn client(config: &WechatConfig) -> Result<reqwest::Client, BuildError> {
 }
 
 /// rustls asks for one process-wide choice of cryptography; the second call finds it made.
-fn install_tls() {
+pub(super) fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

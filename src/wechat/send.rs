@@ -103,7 +103,7 @@ impl Serialize for StableToken<'_> {
 }
 
 /// Without control characters; line breaks and tabs stay, as JSON has short forms for them.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t')).collect()
 }
 

@@ -21,6 +21,7 @@ mod report;
 mod series;
 mod short;
 mod stay;
+mod subscriber;
 #[path = "../support/mod.rs"]
 mod support;
 mod weather;

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use async_trait::async_trait;
 use serde_json::value::RawValue;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::*;
 use crate::domain::audit::Origin;
@@ -14,13 +14,13 @@ use crate::domain::event::NewEvent;
 struct Kept {
     newest: AtomicI64,
     panics: AtomicBool,
-    bell: Notify,
+    bell: watch::Sender<()>,
 }
 
 impl Kept {
     fn keep_one(&self) {
         self.newest.fetch_add(1, Ordering::SeqCst);
-        self.bell.notify_one();
+        self.bell.send_replace(());
     }
 }
 
@@ -53,8 +53,8 @@ impl store::Events for Kept {
         Ok(0)
     }
 
-    async fn rung(&self) {
-        self.bell.notified().await;
+    fn ring(&self) -> store::Ring {
+        store::Ring::of(&self.bell)
     }
 }
 

@@ -3,6 +3,7 @@
 mod dedupe;
 mod receipts;
 mod refused;
+pub(crate) mod relay;
 mod replies;
 mod told;
 mod types;
