@@ -28,6 +28,12 @@ pub enum Action {
     /// A business user id was bound or unbound.
     #[serde(rename = "user.bound")]
     UserBound,
+    /// A user got other tags.
+    #[serde(rename = "user.tagged")]
+    UserTagged,
+    /// What is known of a user here was deleted.
+    #[serde(rename = "user.forgotten")]
+    UserForgotten,
     /// Somebody whom WeChat has refused may be written to again.
     #[serde(rename = "suppression.lifted")]
     SuppressionLifted,
@@ -56,7 +62,7 @@ pub enum Action {
 }
 
 impl Action {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::KeyCreated,
         Self::KeyRevoked,
         Self::AccountCreated,
@@ -64,6 +70,8 @@ impl Action {
         Self::AccountDeleted,
         Self::MessageResolved,
         Self::UserBound,
+        Self::UserTagged,
+        Self::UserForgotten,
         Self::SuppressionLifted,
         Self::WebhookCreated,
         Self::WebhookChanged,
@@ -85,6 +93,8 @@ impl Action {
             Self::AccountDeleted => "account.deleted",
             Self::MessageResolved => "message.resolved",
             Self::UserBound => "user.bound",
+            Self::UserTagged => "user.tagged",
+            Self::UserForgotten => "user.forgotten",
             Self::SuppressionLifted => "suppression.lifted",
             Self::WebhookCreated => "webhook.created",
             Self::WebhookChanged => "webhook.changed",

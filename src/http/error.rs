@@ -15,6 +15,7 @@ use crate::domain::batch::RejectedItem;
 use crate::domain::ids::MessageId;
 use crate::domain::limit::LimitKind;
 use crate::domain::message::Message;
+use crate::domain::user::TagsError;
 use crate::services::accept::{AcceptError, FieldError};
 use crate::services::access::AccessError;
 use crate::services::accounts::AccountError;
@@ -332,6 +333,14 @@ impl From<UserError> for ApiError {
             UserError::NotFound => Self::not_found(),
             UserError::InvalidOpenid => Self::with_errors(Code::MalformedRequest, vec![invalid("", "openid")]),
             UserError::InvalidUserId => Self::with_errors(Code::InvalidMessage, vec![invalid("/user_id", "user_id")]),
+            UserError::InvalidTags(fault) => {
+                let (path, code) = match fault {
+                    TagsError::TooMany => ("/tags".to_owned(), "too_many"),
+                    TagsError::Invalid { index } => (format!("/tags/{index}"), "tag"),
+                    TagsError::Doubled { index } => (format!("/tags/{index}"), "duplicate"),
+                };
+                Self::with_errors(Code::InvalidMessage, vec![invalid(&path, code)])
+            }
             UserError::Store(error) => error.into(),
         }
     }

@@ -3,6 +3,7 @@
 pub mod api;
 mod body;
 mod callback;
+pub mod callback_events;
 pub mod code;
 mod connection;
 pub mod context;
@@ -88,7 +89,8 @@ fn api(state: &HttpState) -> Router<HttpState> {
         .route("/v1/webhooks/{id}/replay", post(webhooks::replay::replay))
         .route("/v1/webhooks/{id}/deliveries", get(webhooks::deliveries::list))
         .route("/v1/webhooks/{id}/deliveries/{delivery}/retry", post(webhooks::deliveries::retry))
-        .route("/v1/accounts/{account}/users/{openid}", get(users::look_up).put(users::bind))
+        .route("/v1/accounts/{account}/users/{openid}", get(users::look_up).put(users::change).delete(users::forget))
+        .route("/v1/accounts/{account}/users", get(users::list))
         .route_layer(from_fn_with_state(state.clone(), signed::prove))
 }
 

@@ -7,6 +7,7 @@ use utoipa::{Modify, OpenApi};
 use super::api::{
     accounts, audit, batches, events, events_ws, messages, send_request, suppressions, tickets, users, views, webhooks,
 };
+use super::callback_events::CallbackEvents;
 use super::error::{Code, Problem, Upstream};
 use super::security::Schemes;
 use super::{health, problems};
@@ -22,7 +23,7 @@ use super::{health, problems};
         batches::send, batches::look_up, batches::cancel,
         events::list, events_ws::watch, tickets::create,
         accounts::list, accounts::create, accounts::look_up, accounts::change, accounts::delete, accounts::token::token,
-        users::look_up, users::bind, suppressions::list, suppressions::lift, audit::list,
+        users::list, users::look_up, users::change, users::forget, suppressions::list, suppressions::lift, audit::list,
         webhooks::list, webhooks::create, webhooks::look_up, webhooks::change, webhooks::delete, webhooks::rotate, webhooks::test,
         webhooks::deliveries::list, webhooks::deliveries::retry, webhooks::replay::replay,
         health::health, health::ready, health::metrics, problems::list, problems::look_up,
@@ -40,7 +41,7 @@ use super::{health, problems};
         (name = "audit", description = "Who did what to the gateway itself."),
         (name = "operation", description = "Health, figures, error codes."),
     ),
-    modifiers(&Schemes, &Refusals),
+    modifiers(&Schemes, &Refusals, &CallbackEvents),
 )]
 struct Document;
 

@@ -20,7 +20,7 @@ use crate::services::relay::{Letter, Relay, Waiting};
 use crate::store;
 use crate::telemetry::metrics::Metrics;
 use crate::wechat::crypt::EncodingAesKey;
-use crate::wechat::event::Event;
+use crate::wechat::event::{CardKind, Event};
 use crate::wechat::inbound::{Inbound, Kind};
 use crate::wechat::message::Message;
 use crate::wechat::reply::{self, Reply, SealWith};
@@ -225,13 +225,19 @@ fn user_seen(inbound: &Inbound) -> Option<UserSeen> {
 }
 
 fn is_by_user(event: &Event) -> bool {
+    if let Event::Card(card) = event {
+        // Reviews, stock and the account's own purchases are not.
+        return !matches!(
+            card.kind,
+            CardKind::PassCheck | CardKind::NotPassCheck | CardKind::SkuRemind | CardKind::PayOrder
+        );
+    }
     !matches!(
         event,
         Event::TemplateSendJobFinish { .. }
             | Event::MassSendJobFinish(_)
             | Event::SubscribeMsgSent(_)
             | Event::PublishJobFinish(_)
-            | Event::Card(_)
             | Event::Verification(_)
             | Event::KfCreateSession { .. }
             | Event::KfCloseSession { .. }

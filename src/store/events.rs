@@ -66,7 +66,7 @@ impl Bell {
     }
 
     pub(super) fn hear(&self) -> Ring {
-        Ring(Some(self.0.subscribe()))
+        Ring::of(&self.0)
     }
 }
 
@@ -74,6 +74,11 @@ impl Bell {
 pub struct Ring(Option<watch::Receiver<()>>);
 
 impl Ring {
+    /// Rung whenever something is sent.
+    pub fn of(bell: &watch::Sender<()>) -> Self {
+        Self(Some(bell.subscribe()))
+    }
+
     /// One that is never rung.
     pub(super) const fn silent() -> Self {
         Self(None)

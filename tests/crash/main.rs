@@ -16,6 +16,7 @@ mod load;
 mod long;
 mod person;
 mod redis;
+mod repeat;
 mod report;
 mod series;
 mod short;

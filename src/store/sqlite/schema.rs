@@ -20,6 +20,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/sqlite/0011_events.sql")),
     M::up(include_str!("../../../migrations/sqlite/0012_webhooks.sql")),
     M::up(include_str!("../../../migrations/sqlite/0013_relay.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0014_users.sql")),
 ];
 
 /// The version that this program writes.

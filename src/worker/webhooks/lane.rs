@@ -1,24 +1,21 @@
-//! The lane of one webhook: settle → take what is due → claim what is new → try, [`FULL`] at once.
+//! The lane of one webhook: settle → take what is due → claim what is new → try, as many at once as its gate lets through.
 //!
 //! It shares nothing with other lanes, so an endpoint that hangs holds up nobody else. What it keeps in memory is what is under way.
 //! Whatever is under way when the process dies is still pending, and is tried again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::tries::Tries;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::event::Position;
-use crate::domain::ids::DeliveryId;
 use crate::domain::webhook::{Due, Tried, Webhook};
 use crate::services::webhooks::gate::{Era, Gate, Swing};
 use crate::services::webhooks::teller::{Ended, Teller, disabled};
 use crate::store::{self, Claim, Claimed, Cursor, Ring, Settling};
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::webhook::Subscriber;
 
 /// The longest time between two looks: another process may have made something due.
 const FLOOR: Duration = Duration::from_secs(1);
@@ -43,13 +40,11 @@ pub(super) struct LaneDoors {
 pub(super) struct Lane {
     doors: LaneDoors,
     webhook: Arc<Webhook>,
-    subscriber: Arc<Subscriber>,
     cursor: Cursor,
     /// When the cursor was kept.
     kept_at: Timestamp,
     gate: Gate,
-    tries: JoinSet<Ended>,
-    under_way: HashMap<Id, UnderWay>,
+    tries: Tries,
     /// Ended, and not kept yet.
     ended: Vec<Tried>,
     gone: Gone,
@@ -65,12 +60,6 @@ enum Gone {
     Seen,
     /// The webhook is disabled.
     Kept,
-}
-
-struct UnderWay {
-    due: Due,
-    era: Era,
-    at: Timestamp,
 }
 
 /// What one turn did.
@@ -93,16 +82,14 @@ pub(super) enum Turn {
 impl Lane {
     /// `at`: its cursor, as it is kept.
     pub(super) fn new(doors: LaneDoors, webhook: Arc<Webhook>, at: Position) -> Self {
-        let (subscriber, kept_at) = (Arc::new(Subscriber::of(&webhook)), doors.clock.now());
+        let (tries, kept_at) = (Tries::new(doors.teller.clone(), webhook.clone()), doors.clock.now());
         Self {
             doors,
             webhook,
-            subscriber,
             cursor: Cursor { kept: at, seen: at },
             kept_at,
             gate: Gate::default(),
-            tries: JoinSet::new(),
-            under_way: HashMap::new(),
+            tries,
             ended: Vec::new(),
             gone: Gone::No,
             quiet_until: None,
@@ -147,7 +134,7 @@ impl Lane {
     }
 
     pub(super) fn is_under_way(&self) -> bool {
-        !self.under_way.is_empty()
+        self.tries.count() > 0
     }
 
     /// Keeps what has ended, and begins what there is room for.
@@ -157,7 +144,7 @@ impl Lane {
             return Ok(Turn::Over);
         }
         let now = self.doors.clock.now();
-        let room = self.gate.room(now, self.of_this_era());
+        let room = self.gate.room(now, self.tries.count_of(self.gate.era()));
         if room == 0 {
             let pause = self.gate.pause(now).map_or(FLOOR, |pause| pause.min(FLOOR));
             return Ok(Turn::Idle { pause, may_claim: false, is_waiting: false });
@@ -167,9 +154,9 @@ impl Lane {
         let mut begun = if is_probe { 0 } else { self.begin_due(room).await? };
         let mut looked = Looked::Nothing;
         if begun < room {
-            let before = self.under_way.len();
+            let before = self.tries.count();
             looked = self.claim(room - begun).await?;
-            begun += self.under_way.len() - before;
+            begun += self.tries.count() - before;
         }
         if is_probe && begun == 0 {
             begun = self.begin_due(room).await?;
@@ -185,7 +172,7 @@ impl Lane {
     /// Waits for the next try to end, and takes its result. Waits for ever when none is under way. Nothing is lost when it is not
     /// waited for to the end.
     pub(super) async fn next_end(&mut self) {
-        match self.tries.join_next_with_id().await {
+        match self.tries.next().await {
             Some(ended) => self.take(ended),
             None => std::future::pending().await,
         }
@@ -193,7 +180,7 @@ impl Lane {
 
     /// Every try under way has ended and is kept.
     pub(super) async fn finish(&mut self) -> Result<(), store::Error> {
-        while let Some(ended) = self.tries.join_next_with_id().await {
+        while let Some(ended) = self.tries.next().await {
             self.take(ended);
         }
         self.settle().await
@@ -218,10 +205,6 @@ impl Lane {
         }
     }
 
-    fn of_this_era(&self) -> usize {
-        self.under_way.values().filter(|try_| try_.era == self.gate.era()).count()
-    }
-
     /// What others may have made due is looked for at the latest after [`FLOOR`].
     pub(super) fn look_again(&mut self) {
         self.quiet_until = None;
@@ -233,7 +216,7 @@ impl Lane {
             return Ok(0);
         }
         self.quiet_until = None;
-        let due = self.doors.deliveries.due(&self.webhook.key, room, self.under_way_ids(), now).await?;
+        let due = self.doors.deliveries.due(&self.webhook.key, room, self.tries.ids(), now).await?;
         let count = due.len();
         due.into_iter().for_each(|due| self.begin(due));
         Ok(count)
@@ -268,7 +251,7 @@ impl Lane {
         let until = match self.quiet_until {
             Some(until) => until,
             None => {
-                let next = self.doors.deliveries.next_due(&self.webhook.key, self.under_way_ids()).await?;
+                let next = self.doors.deliveries.next_due(&self.webhook.key, self.tries.ids()).await?;
                 next.unwrap_or(Timestamp::from_millis(i64::MAX)).min(now.plus(FLOOR))
             }
         };
@@ -278,25 +261,10 @@ impl Lane {
     }
 
     fn begin(&mut self, due: Due) {
-        let (teller, webhook, subscriber) = (self.doors.teller.clone(), self.webhook.clone(), self.subscriber.clone());
-        let under_way = UnderWay { due: due.clone(), era: self.gate.era(), at: self.doors.clock.now() };
-        let task = self.tries.spawn(async move { teller.tell(&webhook.key, &subscriber, due).await });
-        self.under_way.insert(task.id(), under_way);
+        self.tries.begin(due, self.gate.era(), self.doors.clock.now());
     }
 
-    fn take(&mut self, ended: Result<(Id, Ended), JoinError>) {
-        let id = match &ended {
-            Ok((id, _)) => *id,
-            Err(error) => error.id(),
-        };
-        let Some(UnderWay { due, era, at }) = self.under_way.remove(&id) else { return };
-        let ended = match ended {
-            Ok((_, ended)) => ended,
-            Err(error) => {
-                tracing::error!(%error, delivery.id = %due.id, "a try has died: it counts as failed");
-                self.doors.teller.died(&self.webhook.key, &due, at)
-            }
-        };
+    fn take(&mut self, (ended, era): (Ended, Era)) {
         self.weigh(&ended, era);
         if ended.is_gone && self.gone == Gone::No {
             self.gone = Gone::Seen;
@@ -331,7 +299,7 @@ impl Lane {
 
     /// What could not be kept is kept the next time; nothing is begun before that.
     async fn settle(&mut self) -> Result<(), store::Error> {
-        while let Some(ended) = self.tries.try_join_next_with_id() {
+        while let Some(ended) = self.tries.ended() {
             self.take(ended);
         }
         if self.ended.is_empty() {
@@ -352,10 +320,6 @@ impl Lane {
             );
         }
         Ok(())
-    }
-
-    fn under_way_ids(&self) -> Vec<DeliveryId> {
-        self.under_way.values().map(|try_| try_.due.id).collect()
     }
 }
 

@@ -2,5 +2,6 @@
 
 mod courier;
 mod lane;
+mod tries;
 
 pub use courier::Courier;

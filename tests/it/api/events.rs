@@ -23,7 +23,7 @@ pub(super) struct Ear {
 }
 
 impl Ear {
-    async fn open(app: &TestApp, query: &str, last: Option<&str>) -> Self {
+    pub(super) async fn open(app: &TestApp, query: &str, last: Option<&str>) -> Self {
         Self::open_as(app, &app.key, query, last).await
     }
 

@@ -5,4 +5,6 @@ mod receipts;
 mod refused;
 pub(crate) mod relay;
 mod replies;
+mod told;
 mod types;
+mod users;

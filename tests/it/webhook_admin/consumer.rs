@@ -82,7 +82,10 @@ fn signed(secret: &str, id: &str, at: i64, body: &str) -> HeaderMap {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_takes_what_a_running_gateway_tells_once_and_a_replay_changes_nothing() {
     let consumer = Consumer::start(&format!("{SECOND}, {FIRST}"));
-    let webhook = format!("webhooks.crm = {{ url = '{}', secret = '{FIRST}', allow_private = true }}\n", consumer.url);
+    let webhook = format!(
+        "webhooks.crm = {{ url = '{}', secret = '{FIRST}', events = ['message.*'], allow_private = true }}\n",
+        consumer.url
+    );
     let place = Place::prepare(&webhook).await;
     let program = place.start().await;
     let tried = program.request(Method::POST, "/v1/webhooks/crm/test").send().await.unwrap();

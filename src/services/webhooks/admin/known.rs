@@ -9,7 +9,7 @@ use crate::upstream::webhook::Subscriber;
 
 /// Its settings.
 pub(super) enum Found {
-    File(WebhookConfig),
+    File(Box<WebhookConfig>),
     Stored(Box<StoredWebhook>),
 }
 

@@ -89,7 +89,7 @@ impl WebhookAdmin {
 
     /// Those of the configuration by name, then the others, oldest first; those that the caller may see.
     pub async fn list(&self, caller: &Caller) -> Result<Vec<KnownWebhook>, WebhookError> {
-        let configured = self.inner.configured.iter().cloned().map(Found::File);
+        let configured = self.inner.configured.iter().cloned().map(Box::new).map(Found::File);
         let stored = self.inner.doors.stored.list().await?.into_iter().map(|stored| Found::Stored(Box::new(stored)));
         let visible = configured.chain(stored).filter(|found| found.is_visible_to(caller));
         let standings = self.inner.doors.stored.standings().await?;
@@ -157,7 +157,8 @@ impl WebhookAdmin {
 
     /// What is not there, and what the caller may not see, are the same.
     async fn find(&self, caller: &Caller, key: &str) -> Result<Found, WebhookError> {
-        let configured = self.inner.configured.iter().find(|webhook| webhook.name == key).cloned().map(Found::File);
+        let configured =
+            self.inner.configured.iter().find(|webhook| webhook.name == key).cloned().map(Box::new).map(Found::File);
         let found = match (configured, WebhookId::parse(key)) {
             (Some(found), _) => Some(found),
             (None, None) => None,

@@ -62,7 +62,7 @@ async fn a_caller_that_leaves_takes_nothing_with_it() {
     let now = "1767400000";
     let signature = wxgate::wechat::signature::sign(&[crate::harness::CALLBACK_TOKEN, now, "n"]);
     let url = format!("{}/wechat/shop?signature={signature}&timestamp={now}&nonce=n", app.url);
-    let leaves = tokio::spawn(reqwest::Client::new().post(url).body(body).send());
+    let leaves = tokio::spawn(reqwest::Client::builder().no_proxy().build().unwrap().post(url).body(body).send());
     backend.until_asked(1).await;
     leaves.abort();
     assert!(leaves.await.is_err_and(|error| error.is_cancelled()));
