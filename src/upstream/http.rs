@@ -1,14 +1,17 @@
-//! One builder for every HTTP client: time-outs, pool and proxy are set here and nowhere else.
+//! The HTTP client of everything but the sends (`direct`): time-outs, pool and proxy.
 
 use std::time::Duration;
 
 use crate::config::wechat::WechatConfig;
 
 /// Kept-alive connections per host: at least the highest concurrency, so that no message pays for a handshake.
-const IDLE_CONNECTIONS: usize = 1024;
+pub(super) const IDLE_CONNECTIONS: usize = 1024;
 /// Our choice: WeChat does not say how long it keeps a connection open. Long enough for the next message of a quiet hour's
 /// trickle, short enough that few are found closed.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// `User-Agent`.
+pub(super) const NAME: &str = concat!("wxgate/", env!("CARGO_PKG_VERSION"));
 
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -16,6 +19,8 @@ pub enum BuildError {
     Proxy,
     #[error("the HTTP client cannot be built: {0}")]
     Client(reqwest::Error),
+    #[error("the HTTP client cannot be built: TLS: {0}")]
+    Tls(String),
 }
 
 /// A client for WeChat: no redirects, no cookies, no decompression, `wechat.connect_timeout` and `wechat.timeout` for a whole call.
@@ -28,7 +33,7 @@ pub fn client(config: &WechatConfig) -> Result<reqwest::Client, BuildError> {
         .pool_idle_timeout(IDLE_TIMEOUT)
         .tcp_nodelay(true)
         .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("wxgate/", env!("CARGO_PKG_VERSION")))
+        .user_agent(NAME)
         .no_proxy();
     if let Some(proxy) = &config.proxy {
         builder = builder.proxy(reqwest::Proxy::all(proxy.expose()).map_err(|_| BuildError::Proxy)?);

@@ -1,4 +1,5 @@
 //! Calls that leave the gateway.
 
+mod direct;
 pub mod http;
 pub mod wechat;
