@@ -79,7 +79,7 @@ impl App {
         let stores = store::open::open(&config.store, boot, sealer.clone()).await?;
         reach(Point::StartOpened);
         let redis = config.redis.as_ref().map(Link::new).transpose()?;
-        let shared = redis.as_ref().map(|redis| store::open::share_tokens(redis, sealer));
+        let shared = redis.as_ref().map(|redis| store::open::share_tokens(redis, sealer.clone()));
         let nonces = redis.as_ref().map(store::open::share_nonces);
         let client = WechatClient::open(&config.wechat)?;
         let metrics = Metrics::new();
@@ -169,7 +169,8 @@ impl App {
             hold: config.queue.lease,
             turns: Arc::default(),
         };
-        let doors = AccessDoors { keys: stores.keys.clone(), nonces, clock: clock.clone(), metrics: metrics.clone() };
+        let doors =
+            AccessDoors { keys: stores.keys.clone(), nonces, sealer, clock: clock.clone(), metrics: metrics.clone() };
         let access = Access::open(doors, config.clients.clone(), &config.auth, &config.limits);
         let sweep = Sweep {
             queue: stores.queue.clone(),

@@ -84,7 +84,7 @@ struct Revoke {
 
 impl KeyCommand {
     pub(super) async fn run(self, config: Config) -> Result<(), Failure> {
-        let stores = open_stores(&config).await?;
+        let (stores, sealer) = open_stores(&config).await?;
         if let What::Create(Create { accounts: Some(names), .. }) = &self.what
             && let Err(failure) = check_accounts(names, &config, &stores).await
         {
@@ -92,8 +92,8 @@ impl KeyCommand {
             return Err(failure);
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let doors =
-            AccessDoors { keys: stores.keys.clone(), nonces: None, clock: clock.clone(), metrics: Metrics::new() };
+        let (keys, metrics) = (stores.keys.clone(), Metrics::new());
+        let doors = AccessDoors { keys, nonces: None, sealer, clock: clock.clone(), metrics };
         let access = Access::open(doors, config.clients.clone(), &config.auth, &config.limits);
         let result = match self.what {
             What::Create(create) => create.run(&access, clock.now()).await,
@@ -105,10 +105,11 @@ impl KeyCommand {
     }
 }
 
-/// The doors of the store, opened beside a gateway that may be running.
-async fn open_stores(config: &Config) -> Result<store::Stores, Failure> {
+/// The doors of the store, opened beside a gateway that may be running, and what it seals with.
+async fn open_stores(config: &Config) -> Result<(store::Stores, Sealer), Failure> {
     let key = config.secrets.open().context("the key that seals secrets cannot be read")?;
-    Ok(store::open::open_for_tools(&config.store, Sealer::new(key.0)).await?)
+    let sealer = Sealer::new(key.0);
+    Ok((store::open::open_for_tools(&config.store, sealer.clone()).await?, sealer))
 }
 
 async fn check_accounts(names: &[String], config: &Config, stores: &store::Stores) -> Result<(), Failure> {

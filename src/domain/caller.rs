@@ -78,6 +78,8 @@ pub struct Caller {
     pub scopes: Vec<Scope>,
     pub accounts: Option<Vec<String>>,
     pub templates: Option<Vec<String>>,
+    /// From then on it is nobody any more; `None`: as long as the key works.
+    pub valid_until: Option<Timestamp>,
     /// The request that it came with.
     pub origin: Origin,
     /// How long this request has waited for what nodes share.

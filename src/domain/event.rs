@@ -151,6 +151,16 @@ pub enum KindPattern {
     Begins(String),
 }
 
+impl fmt::Display for KindPattern {
+    /// As it is written: what `parse` takes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Is(name) => f.write_str(name),
+            Self::Begins(stem) => write!(f, "{stem}*"),
+        }
+    }
+}
+
 impl KindPattern {
     const MAX: usize = 100;
 
@@ -211,6 +221,7 @@ mod tests {
             ("*", vec!["message.sent", "callback.text"], vec![]),
         ] {
             let pattern = KindPattern::parse(pattern).unwrap();
+            assert_eq!(KindPattern::parse(&pattern.to_string()), Some(pattern.clone()));
             assert!(fits.into_iter().all(|kind| pattern.fits(kind)), "{pattern:?}");
             assert!(!fits_not.into_iter().any(|kind| pattern.fits(kind)), "{pattern:?}");
         }

@@ -31,7 +31,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use api::{accounts, audit, batches, events, events_ws, messages, suppressions, users};
+use api::{accounts, audit, batches, events, events_ws, messages, suppressions, tickets, users};
 use error::{ApiError, Code};
 use extract::caller;
 use front::Front;
@@ -70,6 +70,7 @@ fn api(state: &HttpState) -> Router<HttpState> {
         .route("/v1/batches/{id}", get(batches::look_up).delete(batches::cancel))
         .route("/v1/events", get(events::list))
         .route("/v1/events/ws", get(events_ws::watch))
+        .route("/v1/events/tickets", post(tickets::create))
         .route("/v1/messages", get(messages::list))
         .route("/v1/messages/{id}", get(messages::look_up).delete(messages::cancel))
         .route("/v1/messages/{id}/retry", post(messages::retry))

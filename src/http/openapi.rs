@@ -4,7 +4,9 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::api::{accounts, audit, batches, events, events_ws, messages, send_request, suppressions, users, views};
+use super::api::{
+    accounts, audit, batches, events, events_ws, messages, send_request, suppressions, tickets, users, views,
+};
 use super::error::{Code, Problem, Upstream};
 use super::security::Schemes;
 use super::{health, problems};
@@ -18,7 +20,7 @@ use super::{health, problems};
     paths(
         messages::send, messages::list, messages::look_up, messages::cancel, messages::retry, messages::resolve,
         batches::send, batches::look_up, batches::cancel,
-        events::list, events_ws::watch,
+        events::list, events_ws::watch, tickets::create,
         accounts::list, accounts::create, accounts::look_up, accounts::change, accounts::delete, accounts::token::token,
         users::look_up, users::bind, suppressions::list, suppressions::lift, audit::list,
         health::health, health::ready, health::metrics, problems::list, problems::look_up,

@@ -147,6 +147,7 @@ mod tests {
             scopes: Vec::new(),
             accounts,
             templates: None,
+            valid_until: None,
             origin: Origin::default(),
             waited: std::time::Duration::ZERO,
         }

@@ -73,6 +73,8 @@ pub struct Grant {
     pub scopes: Vec<Scope>,
     /// `None`: every account.
     pub accounts: Option<Vec<String>>,
+    /// `exp`, and the leeway behind it: from then on the token is refused.
+    pub expires_at: Timestamp,
 }
 
 /// Why a token was refused: for the log, never for the caller.
@@ -148,10 +150,13 @@ impl Rules {
         if !is_client(&claims.sub) {
             return Err(Refusal::Subject);
         }
+        // Later than anything can be told: never.
+        let exp = Duration::try_from_secs_f64(claims.exp).unwrap_or(Duration::MAX);
         Ok(Grant {
             client: claims.sub,
             scopes: claims.scope.split_whitespace().filter_map(Scope::parse).collect(),
             accounts: claims.accounts.map(Names::into_list),
+            expires_at: Timestamp::default().plus(exp).plus(self.leeway),
         })
     }
 

@@ -231,6 +231,7 @@ fn a_grant_says_client_scopes_and_accounts() {
         client: "crm".to_owned(),
         scopes: vec![Scope::Send, Scope::Read, Scope::Token],
         accounts: Some(vec!["shop".to_owned(), "b".to_owned()]),
+        expires_at: Timestamp::from_seconds(NOW + 61),
     };
     assert_eq!(grant(&full).unwrap(), expected);
     assert_eq!(grant(&with("accounts", json!("shop b"))).unwrap().accounts, expected.accounts);

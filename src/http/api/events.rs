@@ -7,22 +7,24 @@ use axum::extract::State;
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, stream};
-use http::header::{ACCEPT, LINK};
+use http::header::{ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, LINK, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::messages::time_of;
+use super::watching::Watching;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::{Event, EventFilter, KindPattern};
 use crate::domain::ids::{BatchId, EventId, MessageId};
 use crate::http::context::Patience;
-use crate::http::error::{ApiError, Problem};
-use crate::http::extract::caller::{Allowed, Read};
+use crate::http::error::{ApiError, Code, Problem};
 use crate::http::extract::page;
 use crate::http::extract::query::Query;
-use crate::services::feed::{Feed, Listening};
+use crate::http::extract::watcher::Watcher;
+use crate::services::access::Access;
+use crate::services::feed::Feed;
 
 const LIST: &str = "/v1/events";
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -80,6 +82,7 @@ pub struct EventList {
         ("after" = Option<String>, Query, description = "An event's id: only what came behind it."),
         ("limit" = Option<u32>, Query, description = "1–200, default 50; a list only"), ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; a list only"),
         ("last_event_id" = Option<String>, Query, description = "As the header; a stream only"),
+        ("ticket" = Option<String>, Query, description = "In place of a key and of filters; a stream only"),
         ("Last-Event-ID" = Option<String>, Header, description = "A stream goes on behind this event. Without it (or `after`), it begins now."),
     ),
     responses(
@@ -92,18 +95,27 @@ pub struct EventList {
     ),
 )]
 pub async fn list(
-    Allowed(caller, _): Allowed<Read>,
+    watcher: Watcher,
     State(feed): State<Feed>,
+    State(access): State<Access>,
     uri: Uri,
     headers: HeaderMap,
-    mut query: Query,
 ) -> Result<Response, ApiError> {
-    let filter = filter(&mut query);
+    let Watcher { caller, filter, mut query, web_origin } = watcher;
+    let has_ticket = filter.is_some();
+    let filter = filter.unwrap_or_else(|| self::filter(&mut query));
     let after = after(&mut query, "after");
     if wants_stream(&headers) {
         let last = after_header(&headers).or(self::after(&mut query, "last_event_id")).or(after);
         query.close()?;
-        return Ok(stream_of(feed.listen(&caller, filter, last).await?));
+        let listening = feed.listen(&caller, filter, last).await?;
+        let mut response = stream_of(Watching::new(listening, access, caller));
+        let_pages_read(web_origin, response.headers_mut());
+        return Ok(response);
+    }
+    if has_ticket {
+        let detail = "a ticket opens a stream: send Accept: text/event-stream, as EventSource does";
+        return Err(ApiError::new(Code::MalformedRequest, detail));
     }
     let page = page::take(&mut query, |key| EventId::parse(key).is_some());
     query.close()?;
@@ -152,23 +164,30 @@ fn wants_stream(headers: &HeaderMap) -> bool {
     kinds.map(|kind| kind.split(';').next().unwrap_or_default().trim()).any(|kind| kind == "text/event-stream")
 }
 
-fn stream_of(listening: Listening) -> Response {
+fn stream_of(watching: Watching) -> Response {
     let alive = KeepAlive::new().interval(HEARTBEAT).text("alive");
-    let mut response = Sse::new(frames(listening)).keep_alive(alive).into_response();
+    let mut response = Sse::new(frames(watching)).keep_alive(alive).into_response();
     response.headers_mut().insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
     response.extensions_mut().insert(Patience(PATIENCE));
     response
 }
 
+/// The pages that a ticket is for may read the answer, wherever they come from.
+fn let_pages_read(web_origin: Option<HeaderValue>, headers: &mut HeaderMap) {
+    let Some(origin) = web_origin else { return };
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.append(VARY, HeaderValue::from_static("Origin"));
+}
+
 /// The first frame comes at once, so that whoever listens knows that it does.
-fn frames(listening: Listening) -> impl Stream<Item = Result<sse::Event, Infallible>> {
+fn frames(watching: Watching) -> impl Stream<Item = Result<sse::Event, Infallible>> {
     let first = stream::once(async { sse::Event::default().retry(COME_BACK).comment("listening") });
-    let rest = stream::unfold(listening, |mut listening| async move {
+    let rest = stream::unfold(watching, |mut watching| async move {
         loop {
-            let event = listening.next().await?;
+            let event = watching.next().await?;
             let frame = sse::Event::default().id(event.id.to_string()).event(event.kind.clone());
             match frame.json_data(&*event) {
-                Ok(frame) => return Some((frame, listening)),
+                Ok(frame) => return Some((frame, watching)),
                 Err(error) => tracing::error!(%error, event.id = %event.id, "an event cannot be told"),
             }
         }

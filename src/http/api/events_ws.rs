@@ -10,11 +10,12 @@ use serde::Deserialize;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use super::events::{HEARTBEAT, PATIENCE, after, filter};
+use super::watching::Watching;
 use crate::domain::ids::EventId;
 use crate::http::error::{ApiError, Code, Problem};
-use crate::http::extract::caller::{Allowed, Read};
-use crate::http::extract::query::Query;
-use crate::services::feed::{Feed, Listening};
+use crate::http::extract::watcher::Watcher;
+use crate::services::access::Access;
+use crate::services::feed::Feed;
 
 /// How long the client may take to say where it goes on.
 const FIRST_FRAME: Duration = Duration::from_secs(1);
@@ -40,6 +41,7 @@ struct Hello {
         ("account" = Option<String>, Query,), ("message_id" = Option<String>, Query,), ("batch_id" = Option<String>, Query,),
         ("created_after" = Option<String>, Query, description = "RFC 3339"), ("created_before" = Option<String>, Query, description = "RFC 3339"),
         ("after" = Option<String>, Query, description = "Go on behind this event; without it, from now on."),
+        ("ticket" = Option<String>, Query, description = "In place of a key and of filters"),
     ),
     responses(
         (status = 101, description = "From here on it is a WebSocket."),
@@ -47,19 +49,22 @@ struct Hello {
     ),
 )]
 pub async fn watch(
-    Allowed(caller, _): Allowed<Read>,
+    watcher: Watcher,
     State(feed): State<Feed>,
-    mut query: Query,
+    State(access): State<Access>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
-    let (filter, after) = (filter(&mut query), after(&mut query, "after"));
+    let Watcher { caller, filter, mut query, .. } = watcher;
+    let filter = filter.unwrap_or_else(|| self::filter(&mut query));
+    let after = after(&mut query, "after");
     query.close()?;
     let upgrade = upgrade.map_err(|error| {
         let detail = format!("this is a WebSocket, and this is no request for one: {}", error.body_text());
         ApiError::new(Code::MalformedRequest, detail)
     })?;
     let listening = feed.listen(&caller, filter, after).await?;
-    Ok(upgrade.max_message_size(LONGEST_FRAME).on_upgrade(|socket| Session::new(socket, listening).run()))
+    let watching = Watching::new(listening, access, caller);
+    Ok(upgrade.max_message_size(LONGEST_FRAME).on_upgrade(|socket| Session::new(socket, watching).run()))
 }
 
 /// Why a session ends, as it is told.
@@ -76,15 +81,15 @@ impl Farewell {
 
 struct Session {
     socket: WebSocket,
-    listening: Listening,
+    watching: Watching,
     /// What was sent last.
     last: Option<EventId>,
     heard_at: Instant,
 }
 
 impl Session {
-    fn new(socket: WebSocket, listening: Listening) -> Self {
-        Self { socket, listening, last: None, heard_at: Instant::now() }
+    fn new(socket: WebSocket, watching: Watching) -> Self {
+        Self { socket, watching, last: None, heard_at: Instant::now() }
     }
 
     async fn run(mut self) {
@@ -103,7 +108,7 @@ impl Session {
                         let reason = "expected {\"after\":\"evt_…\"} or nothing";
                         return Some(Farewell::new(close_code::POLICY, reason));
                     };
-                    if self.listening.go_to(hello.after).await.is_err() {
+                    if self.watching.listening.go_to(hello.after).await.is_err() {
                         return Some(Farewell::new(close_code::AGAIN, "the store does not answer"));
                     }
                     self.last = Some(hello.after);
@@ -120,9 +125,12 @@ impl Session {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let (message, id) = tokio::select! {
-                event = self.listening.next() => match event {
+                event = self.watching.next() => match event {
                     Some(event) => (Message::text(serde_json::to_string(&*event).ok()?), Some(event.id)),
-                    None if self.listening.is_stopping() => {
+                    None if self.watching.is_over => {
+                        return Some(Farewell::new(close_code::POLICY, "the key, token or ticket has ended"));
+                    }
+                    None if self.watching.listening.is_stopping() => {
                         return Some(Farewell::new(close_code::AWAY, self.last_id()));
                     }
                     None => return Some(Farewell::new(close_code::AGAIN, self.last_id())),

@@ -8,5 +8,7 @@ pub mod events_ws;
 pub mod messages;
 pub mod send_request;
 pub mod suppressions;
+pub mod tickets;
 pub mod users;
 pub mod views;
+mod watching;

@@ -82,12 +82,12 @@ where
     }
 }
 
-fn refuse(detail: &str) -> ApiError {
+pub(super) fn refuse(detail: &str) -> ApiError {
     ApiError::new(Code::Unauthenticated, detail)
 }
 
 /// URLs end up in the logs and histories of everything that they pass.
-fn refuse_secrets_in(uri: &Uri) -> Result<(), ApiError> {
+pub(super) fn refuse_secrets_in(uri: &Uri) -> Result<(), ApiError> {
     let pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     for (name, value) in pairs {
         if name == "access_token" || value.trim_start().starts_with("wxg_") {
@@ -203,6 +203,7 @@ mod tests {
             scopes,
             accounts: None,
             templates: None,
+            valid_until: None,
             origin: Origin::default(),
             waited: std::time::Duration::ZERO,
         };

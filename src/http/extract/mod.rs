@@ -8,6 +8,7 @@ pub mod page;
 pub mod path;
 pub mod prefer;
 pub mod query;
+pub mod watcher;
 
 /// ` (did you mean …?)`, when one of the names is close to what was written.
 fn nearest(written: &str, names: &[&str]) -> String {

@@ -14,7 +14,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::jwt::{Keys, Refusal, Rules};
 
 /// What a caller's `key_id` is, when it came with a token.
-const KEY_ID: &str = "jwt";
+pub(super) const KEY_ID: &str = "jwt";
 /// A file that is not read by then (a network file system that hangs) is left for the next time.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -52,6 +52,7 @@ impl Jwt {
             scopes: grant.scopes,
             accounts: grant.accounts,
             templates: None,
+            valid_until: Some(grant.expires_at),
             origin: Origin::default(),
             waited: std::time::Duration::ZERO,
         })

@@ -1,5 +1,5 @@
 //! Station 1: who calls. Three ways to show it: a key as bearer, a token signed by somebody the configuration trusts
-//! (`jwt`), a request signed with a key (`signed`).
+//! (`jwt`), a request signed with a key (`signed`). Who only watches events may have a ticket instead (`tickets`).
 //!
 //! Keys come from the configuration and from the store; both are held in memory (`ring`), so that no call costs a query.
 //! Whoever is refused learns no reason; the log has it at level `debug`. Addresses that fail too often are told to wait
@@ -10,6 +10,7 @@ mod jwt;
 mod nonces;
 mod ring;
 mod signed;
+mod tickets;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,12 +23,14 @@ use self::jwt::Jwt;
 use self::nonces::Nonces;
 use self::ring::Ring;
 pub use self::signed::Signer;
+pub use self::tickets::{Admitted, Ticket, TicketRequest};
 use crate::config::auth::AuthConfig;
 use crate::config::limits::LimitsConfig;
 use crate::domain::audit::{Act, Action, Actor};
 use crate::domain::caller::{Caller, Key, Scope, Signing};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::KeyId;
+use crate::domain::seal::Sealer;
 use crate::domain::secret::Secret;
 use crate::store;
 use crate::telemetry::metrics::Metrics;
@@ -66,6 +69,8 @@ pub struct KeyRequest {
 pub struct AccessDoors {
     pub keys: Arc<dyn store::Keys>,
     pub nonces: Option<Arc<dyn store::SharedNonces>>,
+    /// Of tickets.
+    pub sealer: Sealer,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
 }
@@ -81,6 +86,7 @@ struct Inner {
     jwt: Option<Jwt>,
     nonces: Nonces,
     failures: Failures,
+    sealer: Sealer,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
 }
@@ -91,6 +97,7 @@ enum Form {
     Key,
     Jwt,
     Signed,
+    Ticket,
 }
 
 impl Form {
@@ -99,6 +106,7 @@ impl Form {
             Self::Key => "key",
             Self::Jwt => "jwt",
             Self::Signed => "signed",
+            Self::Ticket => "ticket",
         }
     }
 }
@@ -106,12 +114,13 @@ impl Form {
 impl Access {
     /// `configured`: keys of the configuration.
     pub fn open(doors: AccessDoors, configured: Vec<Key>, auth: &AuthConfig, limits: &LimitsConfig) -> Self {
-        let AccessDoors { keys, nonces, clock, metrics } = doors;
+        let AccessDoors { keys, nonces, sealer, clock, metrics } = doors;
         let inner = Inner {
             ring: Ring::new(keys.clone(), configured),
             jwt: auth.jwt.clone().map(Jwt::new),
             nonces: Nonces::new(nonces, metrics.clone()),
             failures: Failures::new(limits, metrics.clone()),
+            sealer,
             keys,
             clock,
             metrics,
@@ -139,6 +148,20 @@ impl Access {
             Ok(caller) => Ok(caller),
             Err(reason) => Err(self.refuse(Form::Key, &reason, from)),
         }
+    }
+
+    /// Whether whoever was let in for something that lasts may go on: its time is not over, and its key works as it did. (A
+    /// token cannot be taken back before its time.)
+    pub async fn still_admits(&self, caller: &Caller) -> Result<bool, AccessError> {
+        let now = self.inner.clock.now();
+        if caller.valid_until.is_some_and(|until| until <= now) {
+            return Ok(false);
+        }
+        if caller.key_id == jwt::KEY_ID {
+            return Ok(self.inner.jwt.is_some());
+        }
+        let found = self.inner.ring.find(&caller.key_id, now).await?;
+        Ok(found.iter().any(|entry| entry.works_for(caller, now)))
     }
 
     /// Looks whether stored keys, or the file of the tokens' keys, have changed, and takes them over. → whether keys had.

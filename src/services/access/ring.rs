@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use subtle::ConstantTimeEq;
 
 use crate::domain::audit::Origin;
-use crate::domain::caller::{Caller, Key, Signing};
+use crate::domain::caller::{Caller, Key, Scope, Signing};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::KeyId;
 use crate::store;
@@ -141,6 +141,12 @@ impl Entry {
         Self { key, digest, uses: Arc::new(Uses { last, kept: AtomicI64::new(NEVER), kept_at: AtomicI64::new(NEVER) }) }
     }
 
+    /// It works, and allows what it allowed when it let this caller in.
+    pub(super) fn works_for(&self, caller: &Caller, now: Timestamp) -> bool {
+        let allows = |scope| self.key.scopes.contains(scope) || self.key.scopes.contains(&Scope::Admin);
+        caller.scopes.iter().all(allows) && self.key.accounts == caller.accounts && fault_of(&self.key, now).is_none()
+    }
+
     /// Whoever holds this key; the use is noted.
     pub(super) fn caller(&self, now: Timestamp) -> Caller {
         self.uses.last.fetch_max(now.as_millis(), Ordering::Relaxed);
@@ -150,6 +156,7 @@ impl Entry {
             scopes: self.key.scopes.clone(),
             accounts: self.key.accounts.clone(),
             templates: self.key.templates.clone(),
+            valid_until: self.key.expires_at,
             origin: Origin::default(),
             waited: std::time::Duration::ZERO,
         }

@@ -34,7 +34,11 @@ impl Ear {
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
-        let response = request.send().await.unwrap();
+        Self::of(request.send().await.unwrap()).await
+    }
+
+    /// What has been answered is a stream that has begun.
+    pub(super) async fn of(response: reqwest::Response) -> Self {
         let mut ear = Self { response, text: String::new() };
         assert_eq!(ear.response.status(), 200, "{:?}", ear.response.chunk().await);
         assert_eq!(ear.response.headers()["content-type"], "text/event-stream");
@@ -44,7 +48,7 @@ impl Ear {
     }
 
     /// `None`: the stream has ended.
-    async fn frame(&mut self) -> Option<String> {
+    pub(super) async fn frame(&mut self) -> Option<String> {
         loop {
             if let Some((frame, rest)) = self.text.split_once("\n\n") {
                 let (frame, rest) = (frame.to_owned(), rest.to_owned());
@@ -57,7 +61,7 @@ impl Ear {
     }
 
     /// The next event: its id and its envelope.
-    async fn next(&mut self) -> (String, Value) {
+    pub(super) async fn next(&mut self) -> (String, Value) {
         loop {
             let frame = self.frame().await.expect("the stream goes on");
             let field = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);

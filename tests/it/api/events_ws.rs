@@ -17,7 +17,7 @@ use crate::harness::{Setup, TestApp};
 const PATIENCE: Duration = Duration::from_secs(30);
 const OTHER: &str = "\n[accounts.other]\napp_id = \"wx00000000000other\"\napp_secret = \"other-secret\"\n";
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 async fn connect(app: &TestApp, key: Option<&str>, query: &str) -> Result<Socket, Error> {
     let url = format!("{}/v1/events/ws?{query}", app.url.replace("http://", "ws://"));
@@ -38,7 +38,7 @@ async fn frame(socket: &mut Socket) -> Message {
 }
 
 /// The next event.
-async fn event(socket: &mut Socket) -> Value {
+pub(super) async fn event(socket: &mut Socket) -> Value {
     loop {
         match frame(socket).await {
             Message::Text(text) => return serde_json::from_str(&text).unwrap(),

@@ -17,4 +17,5 @@ mod raw;
 mod send;
 mod storage;
 mod suppressions;
+mod tickets;
 pub(crate) mod wire;

@@ -106,6 +106,7 @@ fn body_of(app: &TestApp, id: &str, has_one: bool) -> String {
         "send_batch" => batch(app).to_string(),
         "resolve_message" => json!({"state": "sent"}).to_string(),
         "bind_user" => json!({"user_id": "u8"}).to_string(),
+        "create_event_ticket" => json!({"account": "shop"}).to_string(),
         "create_account" => json!({"name": "shop", "app_id": "wx1", "app_secret": "x"}).to_string(),
         "change_account" => json!({"on_unknown": "hold"}).to_string(),
         _ if has_one => panic!("{id} takes a body that this test does not know: add a right one here"),

@@ -53,7 +53,9 @@ async fn a_database_held_by_another_program_costs_time_and_no_message() {
 
     for answer in in_flight {
         let (status, body, _) = answer.await.unwrap();
-        assert_eq!((status, body["state"].as_str()), (200, Some("sent")), "{body}");
+        // A receipt may be faster than the caller.
+        let is_there = matches!(body["state"].as_str(), Some("sent" | "delivered"));
+        assert!(status == 200 && is_there, "{status} {body}");
     }
     for n in 0..8 {
         assert_eq!(place.sandbox.deliveries_to(&format!("oFLIES{n}")), 1);
