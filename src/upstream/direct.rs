@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,11 +15,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
-use rustls::crypto::ring;
-use rustls_platform_verifier::BuilderVerifierExt;
 use tower::Service;
 
-use super::http::{BuildError, IDLE_CONNECTIONS, IDLE_TIMEOUT, NAME};
+use super::http::{IDLE_CONNECTIONS, IDLE_TIMEOUT, NAME};
 use crate::config::wechat::WechatConfig;
 use crate::failpoint::{Point, reach};
 
@@ -45,11 +42,8 @@ pub(super) enum Fault {
 }
 
 impl Direct {
-    /// The same time-outs and pool as the other client's; roots are those of the system.
-    pub(super) fn new(config: &WechatConfig) -> Result<Self, BuildError> {
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let tls = tls.with_safe_default_protocol_versions().and_then(BuilderVerifierExt::with_platform_verifier);
-        let tls = tls.map_err(|error| BuildError::Tls(error.to_string()))?.with_no_client_auth();
+    /// The same time-outs and pool as the other client's.
+    pub(super) fn new(config: &WechatConfig, tls: ClientConfig) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -60,18 +54,18 @@ impl Direct {
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build(Patient { inner: https, patience: config.connect_timeout });
-        Ok(Self { client, timeout: config.timeout })
+        Self { client, timeout: config.timeout }
     }
 
     /// Posts to this address → status and body, of at most `limit` bytes.
     pub(super) async fn post(
         &self,
-        address: String,
+        address: &str,
         content_type: &'static str,
         body: Bytes,
         limit: usize,
     ) -> Result<(StatusCode, Bytes), Fault> {
-        let uri = Uri::try_from(address).map_err(|error| Fault::NotSent(error.to_string()))?;
+        let uri = uri_of(address)?;
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri;
@@ -88,6 +82,15 @@ impl Direct {
         };
         tokio::time::timeout(self.timeout, call).await.unwrap_or(Err(Fault::TimedOut))
     }
+}
+
+/// As people write it: a name or path in other letters, or with blanks, is spelt out.
+fn uri_of(address: &str) -> Result<Uri, Fault> {
+    let not_sent = |error: &dyn std::error::Error| Fault::NotSent(error.to_string());
+    address.parse().or_else(|_| {
+        let spelt = url::Url::parse(address).map_err(|error| not_sent(&error))?;
+        spelt.as_str().parse().map_err(|error: http::uri::InvalidUri| not_sent(&error))
+    })
 }
 
 /// No byte of a request is written before there is a connection: name, address and TLS handshake fail as "connect". A

@@ -1,6 +1,11 @@
 //! The HTTP client of everything but the sends (`direct`): time-outs, pool and proxy.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::crypto::ring;
+use rustls_platform_verifier::BuilderVerifierExt;
 
 use crate::config::wechat::WechatConfig;
 
@@ -25,8 +30,13 @@ pub enum BuildError {
 
 /// A client for WeChat: no redirects, no cookies, no decompression, `wechat.connect_timeout` and `wechat.timeout` for a whole call.
 pub fn client(config: &WechatConfig) -> Result<reqwest::Client, BuildError> {
-    install_tls();
+    client_with(config, tls()?)
+}
+
+/// The same, with what [`tls`] has made.
+pub(super) fn client_with(config: &WechatConfig, tls: ClientConfig) -> Result<reqwest::Client, BuildError> {
     let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
         .connect_timeout(config.connect_timeout)
         .timeout(config.timeout)
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
@@ -41,7 +51,11 @@ pub fn client(config: &WechatConfig) -> Result<reqwest::Client, BuildError> {
     builder.build().map_err(BuildError::Client)
 }
 
-/// rustls asks for one process-wide choice of cryptography; the second call finds it made.
-fn install_tls() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
+/// Trusts whom the system trusts. Dear: it reads every certificate there is.
+pub(super) fn tls() -> Result<ClientConfig, BuildError> {
+    // One choice of cryptography for the whole process; the second call finds it made.
+    let _ = ring::default_provider().install_default();
+    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let tls = tls.with_safe_default_protocol_versions().and_then(BuilderVerifierExt::with_platform_verifier);
+    Ok(tls.map_err(|error| BuildError::Tls(error.to_string()))?.with_no_client_auth())
 }

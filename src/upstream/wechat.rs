@@ -93,8 +93,9 @@ impl WechatClient {
     }
 
     pub fn open(config: &WechatConfig) -> Result<Self, BuildError> {
-        let direct = if config.proxy.is_none() { Some(Direct::new(config)?) } else { None };
-        Ok(Self { http: super::http::client(config)?, direct })
+        let tls = super::http::tls()?;
+        let direct = config.proxy.is_none().then(|| Direct::new(config, tls.clone()));
+        Ok(Self { http: super::http::client_with(config, tls)?, direct })
     }
 
     /// `POST /cgi-bin/stable_token`, or `GET /cgi-bin/token` for a legacy account (`force` means nothing there: each call
@@ -188,7 +189,7 @@ async fn call(request: reqwest::RequestBuilder, secret: &str) -> Result<Answer, 
 async fn call_directly(direct: &Direct, url: String, body: &str, secret: &str) -> Result<Answer, CallError> {
     reach(Point::CallReady);
     let body = Bytes::copy_from_slice(body.as_bytes());
-    let (status, body) = direct.post(url, JSON, body, ANSWER_LIMIT_BYTES).await.map_err(|fault| match fault {
+    let (status, body) = direct.post(&url, JSON, body, ANSWER_LIMIT_BYTES).await.map_err(|fault| match fault {
         Fault::NotSent(detail) => CallError::NotSent { detail },
         Fault::TimedOut => CallError::NoAnswer { kind: NoAnswer::TimedOut, detail: "no answer in time".to_owned() },
         Fault::Broken(detail) => CallError::NoAnswer { kind: NoAnswer::Broken, detail },

@@ -262,3 +262,10 @@ async fn the_client_for_proxies_tells_the_same() {
         assert_eq!(kind_of(send_to(&client, answering(answer).await).await), Some(kind), "{answer}");
     }
 }
+
+#[tokio::test]
+async fn an_address_is_spelt_out() {
+    let base_url = answering(with_length("200 OK", r#"{"errcode":0,"msgid":7}"#)).await;
+    let sent = send_to(&client(LONG, LONG), format!("{base_url}/a b/ü")).await;
+    assert_eq!(sent.unwrap().msgid.as_deref(), Some("7"));
+}
