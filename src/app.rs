@@ -35,6 +35,7 @@ use crate::services::outcomes::Outcomes;
 use crate::services::pace::Paces;
 use crate::services::quota::{QuotaReader, Quotas};
 use crate::services::receive::Receive;
+use crate::services::relay::{Relay, RelayDoors, RelayRules};
 use crate::services::reports::Reports;
 use crate::services::slots::Slots;
 use crate::services::suppressions::Suppressions;
@@ -43,11 +44,16 @@ use crate::services::tokens::{TokenDoors, Tokens};
 use crate::services::users::Users;
 use crate::services::verdict::RetryRules;
 use crate::services::verify::Verify;
+use crate::services::webhooks::admin::{AdminDoors, WebhookAdmin};
+use crate::services::webhooks::register::Webhooks;
+use crate::services::webhooks::teller::Teller;
 use crate::store::redis::Link;
 use crate::store::{self, Stores};
 use crate::telemetry::metrics::Metrics;
+use crate::upstream::outside::OutsideClient;
+use crate::upstream::relay::RelayClient;
 use crate::upstream::wechat::WechatClient;
-use crate::worker::{Listener, Timer, Worker};
+use crate::worker::{Courier, Listener, Timer, Worker};
 
 /// One gateway, ready to serve.
 pub struct App {
@@ -57,6 +63,7 @@ pub struct App {
     worker: Worker,
     timer: Timer,
     listener: Listener,
+    courier: Courier,
     access: Access,
     metrics: Metrics,
     slots: Slots,
@@ -99,6 +106,7 @@ impl App {
             stored: stores.accounts.clone(),
             accounts: accounts.clone(),
             tokens: tokens.clone(),
+            reach: config.webhooks.reach.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
         };
@@ -117,6 +125,12 @@ impl App {
         let reader = QuotaReader { client: client.clone(), tokens: tokens.clone(), metrics: metrics.clone() };
         let quotas = Quotas::new(accounts.clone(), reader, stores.parks.clone(), stores.events.clone(), clock.clone());
         quotas.catch_up().await?;
+        let outside = OutsideClient::new(config.webhooks.reach)?;
+        let configured = config.webhooks.webhooks.iter().map(|webhook| webhook.webhook()).collect();
+        let webhooks = Webhooks::new(stores.webhooks.clone(), configured, clock.clone());
+        webhooks.refresh().await?;
+        let teller = Teller { client: outside.clone(), clock: clock.clone(), metrics: metrics.clone() };
+        let courier = Courier::new(&stores, webhooks.clone(), teller);
         let slots = Slots::new(config.queue.concurrency);
         let tasks = TaskTracker::new();
         let running = Running::default();
@@ -125,7 +139,7 @@ impl App {
             queue: stores.queue.clone(),
             accounts: accounts.clone(),
             tokens: tokens.clone(),
-            client,
+            client: client.clone(),
             breakers: Breakers::new(BreakerRules {
                 failures_to_shut: config.queue.breaker_failures,
                 pause: config.queue.breaker_open,
@@ -179,6 +193,8 @@ impl App {
             inbox: stores.inbox.clone(),
             batches: stores.batches.clone(),
             events: stores.events.clone(),
+            deliveries: stores.deliveries.clone(),
+            webhooks: webhooks.clone(),
             audit: stores.audit.clone(),
             retention: config.retention,
             outcomes: outcomes.clone(),
@@ -209,10 +225,32 @@ impl App {
             clock: clock.clone(),
         };
         let batches = Batches { batches: stores.batches.clone(), accept: accept.clone(), clock: clock.clone() };
-        let receive = Receive { inbox: stores.inbox.clone(), outcomes, clock: clock.clone(), metrics: metrics.clone() };
+        let relay = Relay::new(
+            RelayDoors {
+                client: RelayClient::new(outside.clone()),
+                inbox: stores.inbox.clone(),
+                wechat: client,
+                tokens: tokens.clone(),
+                tasks: tasks.clone(),
+                clock: clock.clone(),
+                metrics: metrics.clone(),
+            },
+            RelayRules::default(),
+        );
+        let receive =
+            Receive { inbox: stores.inbox.clone(), outcomes, relay, clock: clock.clone(), metrics: metrics.clone() };
         let verify = Verify { accounts: accounts.clone(), clock: clock.clone(), freshness: config.callback.freshness };
         let health =
             Health::new(stores.counts.clone(), redis, tokens.clone(), (quotas, paces), accounts.clone(), clock.clone());
+        let doors = AdminDoors {
+            known: webhooks,
+            stored: stores.webhooks.clone(),
+            deliveries: stores.deliveries.clone(),
+            accounts: accounts.clone(),
+            client: outside,
+            clock: clock.clone(),
+        };
+        let webhooks = WebhookAdmin::new(doors, config.webhooks.webhooks);
         let feed = Feed::new(stores.events.clone(), stopping.clone());
         let users = Users::new(stores.users.clone(), accounts, clock.clone());
         let state = HttpState::new(HttpParts {
@@ -228,6 +266,7 @@ impl App {
             users,
             feed,
             suppressions,
+            webhooks,
             health,
             metrics: metrics.clone(),
             clock,
@@ -236,7 +275,7 @@ impl App {
             callback: Arc::new(config.callback),
         });
         let server = config.server;
-        Ok(Self { server, stores, state, worker, timer, listener, access, metrics, slots, tasks, stopping })
+        Ok(Self { server, stores, state, worker, timer, listener, courier, access, metrics, slots, tasks, stopping })
     }
 
     /// An admin key, made and stored now, when nobody could call otherwise.
@@ -284,6 +323,11 @@ impl App {
         &self.listener
     }
 
+    /// Deliveries to webhooks, for those who step them themselves.
+    pub fn courier(&self) -> &Courier {
+        &self.courier
+    }
+
     pub fn stores(&self) -> &Stores {
         &self.stores
     }
@@ -305,6 +349,8 @@ impl App {
         watch_over(&beside, "the timer", timer.run(stop.soft.clone()), &stop, &failed);
         let others = self.listener.clone().run(stop.soft.clone());
         watch_over(&beside, "the listener to other nodes", others, &stop, &failed);
+        let courier = self.courier.clone().run(stop.soft.clone());
+        watch_over(&beside, "the courier of webhooks", courier, &stop, &failed);
         watch_over(&beside, "the worker", worker.run(stop.soft.clone()), &stop, &failed);
         tokio::spawn(keep_the_grace(stop.clone(), self.stopping.clone(), self.server.shutdown_grace));
         if let Some(listener) = metrics_listener {

@@ -211,6 +211,7 @@ async fn record(store: &Stores, openid: Openid, msgid: String) -> anyhow::Result
         received_at: NOW,
         receipts: vec![Receipt { msgid, openid, status: ReceiptStatus::Delivered, is_template: true }],
         user: None,
+        is_relayed: false,
         told: Some(r#"{"content":{}}"#.to_owned()),
     };
     store.inbox.record(callback).await?;

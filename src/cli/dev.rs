@@ -126,6 +126,8 @@ log = "text"
 level = "warn"
 [limits]
 mode = "observe"
+[webhooks]
+allow_cidrs = ["127.0.0.0/8", "::1"]
 [accounts.demo]
 app_id = "{DEMO_APP_ID}"
 app_secret = "{DEMO_APP_SECRET}"

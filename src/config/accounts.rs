@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::origin::Origin;
 use super::read::{Findings, Section};
+use super::relay;
 use super::tree::{Node, Raw, Table};
 use super::wechat::{WechatConfig, read_base_url};
 use crate::domain::account::{
@@ -28,7 +29,14 @@ pub(super) fn read(root: &mut Section<'_>, wechat: &WechatConfig) -> Vec<Arc<Acc
         if !is_name(&name) {
             section.wrong("", NAME_RULE);
         }
-        let account = read_settings(&mut section).account(&name, &wechat.base_url);
+        let mut settings = read_settings(&mut section);
+        if let Some(relay) = &mut settings.options.relay {
+            relay.is_operators = true;
+            if settings.secrets.get(SecretField::Token).is_none() {
+                section.warn("relay", "the account has no token, so it takes no callbacks that could be relayed");
+            }
+        }
+        let account = settings.account(&name, &wechat.base_url);
         match by_app_id.get(&account.app_id) {
             Some(other) => {
                 section.wrong("app_id", format!("is the app_id of accounts.{other} too; an app has one account"))
@@ -82,6 +90,7 @@ fn as_written(settings: &AccountSettings) -> Table {
         quiet_hours_zone,
         templates,
         replies,
+        relay,
     } = options;
     let mut table = Table::from([
         ("app_id".to_owned(), text(app_id)),
@@ -103,6 +112,7 @@ fn as_written(settings: &AccountSettings) -> Table {
     said.extend(replies.subscribe.as_ref().map(|reply| ("subscribe".to_owned(), text(reply))));
     said.extend(replies.default.as_ref().map(|reply| ("default".to_owned(), text(reply))));
     table.insert("replies".to_owned(), node(Raw::Table(said)));
+    table.extend(relay.as_ref().map(|relay| ("relay".to_owned(), relay::as_written(relay))));
     table
 }
 
@@ -139,6 +149,7 @@ fn read_settings(section: &mut Section<'_>) -> AccountSettings {
             quiet_hours_zone,
             templates: read_templates(section),
             replies: read_replies(section),
+            relay: relay::read(section),
         },
     }
 }

@@ -98,7 +98,7 @@ fn read_scopes(section: &mut Section<'_>) -> Vec<Scope> {
     words.iter().filter_map(|word| Scope::parse(word)).collect()
 }
 
-fn read_accounts(section: &mut Section<'_>, accounts: &[Arc<Account>]) -> Option<Vec<String>> {
+pub(super) fn read_accounts(section: &mut Section<'_>, accounts: &[Arc<Account>]) -> Option<Vec<String>> {
     let names = section.list("accounts")?;
     if names.is_empty() {
         section.wrong("accounts", "allows nothing; leave it out to allow every account");

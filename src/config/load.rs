@@ -13,6 +13,7 @@ use super::read::{Findings, Section};
 use super::store::{RedisConfig, RetentionConfig, SecretsConfig, StoreConfig};
 use super::telemetry::TelemetryConfig;
 use super::tree::{self, Table};
+use super::webhooks::WebhooksConfig;
 use super::wechat::{TokenConfig, WechatConfig};
 use super::{Config, accounts, clients, environment, unknown};
 
@@ -84,6 +85,7 @@ fn read(settings: Table, findings: &RefCell<Findings>) -> Config {
     let telemetry = with(&mut root, "telemetry", TelemetryConfig::read);
     let accounts = accounts::read(&mut root, &wechat);
     let clients = clients::read(&mut root, &accounts);
+    let webhooks = with(&mut root, "webhooks", |section| WebhooksConfig::read(section, &accounts));
     root.close();
     let notes = super::notes::Notes::default();
     Config {
@@ -102,6 +104,7 @@ fn read(settings: Table, findings: &RefCell<Findings>) -> Config {
         telemetry,
         accounts,
         clients,
+        webhooks,
         notes,
     }
 }

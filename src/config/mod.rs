@@ -14,6 +14,7 @@ pub mod notes;
 pub mod origin;
 pub mod queue;
 mod read;
+mod relay;
 mod seal_key;
 pub mod store;
 pub mod telemetry;
@@ -22,6 +23,7 @@ mod tests;
 mod tree;
 pub(crate) mod units;
 mod unknown;
+pub mod webhooks;
 pub mod wechat;
 
 use std::sync::Arc;
@@ -51,6 +53,7 @@ pub struct Config {
     pub accounts: Vec<Arc<Account>>,
     /// From `[clients.<name>]`; the key id is the client's name. Keys of one client share their id.
     pub clients: Vec<Key>,
+    pub webhooks: webhooks::WebhooksConfig,
     /// What to tell the operator: settings with their origins, warnings.
     pub notes: notes::Notes,
 }

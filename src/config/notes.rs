@@ -8,6 +8,8 @@ use super::origin::Origin;
 pub struct Notes {
     /// Every setting in force, in the order of the default file. Secrets are `***`.
     pub shown: Vec<Shown>,
+    /// Sections that stand in a list of them: `accounts.shop.relay.routes.0`.
+    pub listed: Vec<String>,
     /// What works, but should not stay so.
     pub warnings: Vec<String>,
 }
@@ -34,8 +36,12 @@ impl Notes {
         let mut text = String::new();
         for section in sections {
             let gap = if text.is_empty() { "" } else { "\n" };
-            let name = section.split('.').map(key_text).collect::<Vec<_>>().join(".");
-            let _ = writeln!(text, "{gap}[{name}]");
+            let name = |section: &str| section.split('.').map(key_text).collect::<Vec<_>>().join(".");
+            let list = section.rsplit_once('.').filter(|_| self.listed.iter().any(|listed| listed == section));
+            let _ = match list {
+                Some((list, _)) => writeln!(text, "{gap}[[{}]]", name(list)),
+                None => writeln!(text, "{gap}[{}]", name(section)),
+            };
             for shown in self.shown.iter().filter(|shown| shown.section == section) {
                 let _ = write!(text, "{} = {}", key_text(&shown.key), shown.value);
                 let _ = match &shown.origin {

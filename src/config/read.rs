@@ -96,6 +96,15 @@ impl<'a> Section<'a> {
         value.unwrap_or_default()
     }
 
+    /// The same, where it need not be given.
+    pub(super) fn switch_or(&mut self, key: &str, default: bool) -> bool {
+        if self.table.contains_key(key) {
+            return self.switch(key);
+        }
+        self.findings.borrow_mut().known.push(self.dotted(key));
+        default
+    }
+
     /// `key`, or what stands in the file that `<key>_file` names, without the line end.
     pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
         let file_key = format!("{key}_file");
@@ -151,6 +160,15 @@ impl<'a> Section<'a> {
     pub(super) fn span(&mut self, key: &str, allowed: RangeInclusive<Duration>) -> Duration {
         let value = self.plain_text_or(key, "a time such as \"10s\", \"250ms\" or \"24h\"", parse_span);
         self.within(key, value, allowed, |span| quoted(&render_span(*span)))
+    }
+
+    /// The same, where it need not be given.
+    pub(super) fn span_if_given(&mut self, key: &str, allowed: RangeInclusive<Duration>) -> Option<Duration> {
+        if self.has(key) {
+            return Some(self.span(key, allowed));
+        }
+        self.findings.borrow_mut().known.push(self.dotted(key));
+        None
     }
 
     pub(super) fn size(&mut self, key: &str, allowed: RangeInclusive<u64>) -> usize {
@@ -244,6 +262,39 @@ impl<'a> Section<'a> {
         let mut outer = self.section(key);
         let names: Vec<String> = outer.table.keys().cloned().collect();
         names.into_iter().map(|name| (name.clone(), outer.section(&name))).collect()
+    }
+
+    /// Every section of a list of them, `[[key]]`; each is named by its place, from 0.
+    pub(super) fn table_list(&mut self, key: &str) -> Vec<Self> {
+        let Some(given) = self.take(key) else { return Vec::new() };
+        let origin = self.origins.get(key).cloned();
+        let tables: Option<Vec<Table>> = match given {
+            Raw::List(items) => items.into_iter().map(table_of).collect(),
+            _ => None,
+        };
+        let Some(tables) = tables else {
+            self.wrong(key, format!("expected a list of tables; write [[{}]]", self.dotted(key)));
+            return Vec::new();
+        };
+        let section = |(place, table)| {
+            let path = format!("{}.{place}", self.dotted(key));
+            self.findings.borrow_mut().notes.listed.push(path.clone());
+            let origins = origin.iter().map(|origin| (String::new(), origin.clone())).collect();
+            Self { path, table, origins, findings: self.findings }
+        };
+        tables.into_iter().enumerate().map(section).collect()
+    }
+
+    /// Something is written under this key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// What is left and is a table: sections under names of the operator's choice beside keys of ours.
+    pub(super) fn tables(&mut self) -> Vec<(String, Self)> {
+        let is_table = |(name, node): (&String, &Node)| matches!(node.raw, Raw::Table(_)).then(|| name.clone());
+        let names: Vec<String> = self.table.iter().filter_map(is_table).collect();
+        names.into_iter().map(|name| (name.clone(), self.section(&name))).collect()
     }
 
     /// What nobody asked for is unknown.
@@ -343,6 +394,13 @@ fn split(text: &str) -> Vec<String> {
 fn text_of(raw: Raw) -> Option<String> {
     match raw {
         Raw::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn table_of(raw: Raw) -> Option<Table> {
+    match raw {
+        Raw::Table(table) => Some(table),
         _ => None,
     }
 }

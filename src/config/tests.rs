@@ -1,6 +1,8 @@
 //! The whole way from text and variables to a checked configuration.
 
 mod auth;
+mod relay;
+mod webhooks;
 
 use std::io::Write;
 use std::time::Duration;

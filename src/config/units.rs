@@ -39,7 +39,7 @@ fn factor(units: &[(&str, u64)], unit: &str) -> Option<u64> {
 }
 
 /// The shortest text with one unit that `parse_span` reads back.
-pub(super) fn render_span(span: Duration) -> String {
+pub(crate) fn render_span(span: Duration) -> String {
     let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     render(&SPANS, millis, "0s")
 }

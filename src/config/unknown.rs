@@ -3,7 +3,7 @@
 use super::origin::{ConfigError, Origin};
 
 /// Settings of features that this version does not have. `*` stands for any one name.
-const LATER: [&str; 3] = ["webhooks", "accounts.*.relay", "telemetry.otlp_endpoint"];
+const LATER: [&str; 1] = ["telemetry.otlp_endpoint"];
 
 /// How alike two names have to be for a guess.
 const ALIKE: f64 = 0.8;
@@ -72,9 +72,9 @@ mod tests {
 
     #[test]
     fn a_setting_of_a_later_version_says_so() {
-        for key in ["webhooks", "accounts.shop.relay", "telemetry.otlp_endpoint", "webhooks.crm"] {
+        for key in ["telemetry.otlp_endpoint", "telemetry.otlp_endpoint.x"] {
             assert_eq!(problem(key), "not available in this version", "{key}");
         }
-        assert_ne!(problem("accounts.relay"), "not available in this version");
+        assert_ne!(problem("server.otlp_endpoint"), "not available in this version");
     }
 }

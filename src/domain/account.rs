@@ -87,6 +87,8 @@ pub struct Account {
     /// Alias → WeChat's template id.
     pub templates: BTreeMap<String, String>,
     pub replies: Replies,
+    /// Back ends that get its callbacks.
+    pub relay: Option<super::relay::RelayOptions>,
     /// When only urgent messages go out.
     pub quiet: Option<super::quiet::QuietHours>,
 }

@@ -28,9 +28,31 @@ pub enum Action {
     /// A business user id was bound or unbound.
     #[serde(rename = "user.bound")]
     UserBound,
+    /// A user got other tags.
+    #[serde(rename = "user.tagged")]
+    UserTagged,
+    /// What is known of a user here was deleted.
+    #[serde(rename = "user.forgotten")]
+    UserForgotten,
     /// Somebody whom WeChat has refused may be written to again.
     #[serde(rename = "suppression.lifted")]
     SuppressionLifted,
+    #[serde(rename = "webhook.created")]
+    WebhookCreated,
+    #[serde(rename = "webhook.changed")]
+    WebhookChanged,
+    #[serde(rename = "webhook.deleted")]
+    WebhookDeleted,
+    #[serde(rename = "webhook.enabled")]
+    WebhookEnabled,
+    #[serde(rename = "webhook.disabled")]
+    WebhookDisabled,
+    /// It was given another secret.
+    #[serde(rename = "webhook.rotated")]
+    WebhookRotated,
+    /// Events were told once more.
+    #[serde(rename = "webhook.replayed")]
+    WebhookReplayed,
     /// `wxgate secrets rekey`
     #[serde(rename = "secrets.rekeyed")]
     SecretsRekeyed,
@@ -40,7 +62,7 @@ pub enum Action {
 }
 
 impl Action {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 19] = [
         Self::KeyCreated,
         Self::KeyRevoked,
         Self::AccountCreated,
@@ -48,7 +70,16 @@ impl Action {
         Self::AccountDeleted,
         Self::MessageResolved,
         Self::UserBound,
+        Self::UserTagged,
+        Self::UserForgotten,
         Self::SuppressionLifted,
+        Self::WebhookCreated,
+        Self::WebhookChanged,
+        Self::WebhookDeleted,
+        Self::WebhookEnabled,
+        Self::WebhookDisabled,
+        Self::WebhookRotated,
+        Self::WebhookReplayed,
         Self::SecretsRekeyed,
         Self::RestoreApplied,
     ];
@@ -62,7 +93,16 @@ impl Action {
             Self::AccountDeleted => "account.deleted",
             Self::MessageResolved => "message.resolved",
             Self::UserBound => "user.bound",
+            Self::UserTagged => "user.tagged",
+            Self::UserForgotten => "user.forgotten",
             Self::SuppressionLifted => "suppression.lifted",
+            Self::WebhookCreated => "webhook.created",
+            Self::WebhookChanged => "webhook.changed",
+            Self::WebhookDeleted => "webhook.deleted",
+            Self::WebhookEnabled => "webhook.enabled",
+            Self::WebhookDisabled => "webhook.disabled",
+            Self::WebhookRotated => "webhook.rotated",
+            Self::WebhookReplayed => "webhook.replayed",
             Self::SecretsRekeyed => "secrets.rekeyed",
             Self::RestoreApplied => "restore.applied",
         }

@@ -3,8 +3,10 @@
 use std::fmt;
 
 use super::clock::Timestamp;
+use super::event::NewEvent;
 use super::ids::{CallbackId, MessageId};
 use super::receipt::Receipt;
+use super::relay::RelayState;
 use super::secret::Openid;
 use super::state::State;
 
@@ -28,6 +30,8 @@ pub struct NewCallback {
     pub user: Option<UserSeen>,
     /// What subscribers are told of it, a JSON object; `None`: nothing.
     pub told: Option<String>,
+    /// A back end is asked for the answer; `reply` holds while it has none.
+    pub is_relayed: bool,
 }
 
 /// What people write, and what they are answered, never reaches a log.
@@ -59,15 +63,60 @@ pub enum Recorded {
     /// Kept now, with its effects.
     First { receipts: Vec<ReceiptEffect> },
     /// Came before: nothing was done. The first reply comes back.
-    Seen { reply: Option<String> },
+    Seen { reply: Option<String>, relay: Option<RelayState> },
 }
 
 impl fmt::Debug for Recorded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::First { receipts } => f.debug_struct("First").field("receipts", receipts).finish(),
-            Self::Seen { reply } => f.debug_struct("Seen").field("has_reply", &reply.is_some()).finish(),
+            Self::Seen { reply, relay } => {
+                f.debug_struct("Seen").field("has_reply", &reply.is_some()).field("relay", relay).finish()
+            }
         }
+    }
+}
+
+/// What came of relaying a callback: a step from one state to the next.
+#[derive(Clone)]
+pub struct RelayStep {
+    pub account: String,
+    pub dedupe_key: String,
+    pub from: RelayState,
+    pub to: RelayState,
+    /// The plain reply that a repeat of the callback gets from now on.
+    pub reply: Option<String>,
+    /// What subscribers are told of it.
+    pub event: Option<NewEvent>,
+}
+
+/// How a relayed callback stands.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RelayStanding {
+    /// The step was taken; otherwise it did not stand where the step begins.
+    pub moved: bool,
+    pub state: Option<RelayState>,
+    pub reply: Option<String>,
+}
+
+impl fmt::Debug for RelayStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RelayStep")
+            .field("account", &self.account)
+            .field("from", &self.from)
+            .field("to", &self.to)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RelayStanding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let has_reply = self.reply.is_some();
+        f.debug_struct("RelayStanding")
+            .field("moved", &self.moved)
+            .field("state", &self.state)
+            .field("has_reply", &has_reply)
+            .finish()
     }
 }
 
@@ -102,8 +151,9 @@ mod tests {
             receipts: Vec::new(),
             user: None,
             told: None,
+            is_relayed: true,
         };
-        let seen = Recorded::Seen { reply: callback.reply.clone() };
+        let seen = Recorded::Seen { reply: callback.reply.clone(), relay: Some(RelayState::Pending) };
         let shown = format!("{callback:?} {seen:?}");
         assert!(!shown.contains("Alice") && shown.contains(&callback.id.to_string()), "{shown}");
     }

@@ -20,7 +20,25 @@ pub const TOKEN_CONFLICT: &str = "token.conflict";
 pub const TOKEN_REFRESH_FAILING: &str = "token.refresh_failing";
 pub const QUOTA_LOW: &str = "quota.low";
 pub const QUOTA_EXHAUSTED: &str = "quota.exhausted";
+/// What became of a back end's answer that came too late to be a passive reply.
+pub const RELAY_LATE_REPLY: &str = "relay.late_reply";
 pub const WEBHOOK_DISABLED: &str = "webhook.disabled";
+/// What a webhook is tried with by hand: no subscriber gets it otherwise, and it is not kept.
+pub const WEBHOOK_TEST: &str = "webhook.test";
+/// How the types of callbacks begin; WeChat's own name of the type follows.
+const CALLBACK: &str = "callback.";
+/// The types beside those of messages and callbacks.
+const OF_ACCOUNTS: [&str; 9] = [
+    BATCH_FINISHED,
+    USER_SUBSCRIBED,
+    USER_UNSUBSCRIBED,
+    TOKEN_CONFLICT,
+    TOKEN_REFRESH_FAILING,
+    QUOTA_LOW,
+    QUOTA_EXHAUSTED,
+    RELAY_LATE_REPLY,
+    WEBHOOK_DISABLED,
+];
 
 /// The type of the event that tells that a message came to this state. `None`: nobody is told.
 pub const fn of_state(state: State) -> Option<&'static str> {
@@ -182,6 +200,16 @@ impl KindPattern {
             Self::Begins(stem) => kind.starts_with(stem.as_str()),
         }
     }
+
+    /// There are types that it fits. WeChat may send a callback of any type.
+    pub fn can_fit(&self) -> bool {
+        let of_callback = match self {
+            Self::Is(name) => name.starts_with(CALLBACK),
+            Self::Begins(stem) => stem.starts_with(CALLBACK) || CALLBACK.starts_with(stem.as_str()),
+        };
+        let mut of_states = State::ALL.into_iter().filter_map(of_state);
+        of_callback || of_states.any(|kind| self.fits(kind)) || OF_ACCOUNTS.into_iter().any(|kind| self.fits(kind))
+    }
 }
 
 impl EventFilter {
@@ -224,9 +252,33 @@ mod tests {
             assert_eq!(KindPattern::parse(&pattern.to_string()), Some(pattern.clone()));
             assert!(fits.into_iter().all(|kind| pattern.fits(kind)), "{pattern:?}");
             assert!(!fits_not.into_iter().any(|kind| pattern.fits(kind)), "{pattern:?}");
+            assert_eq!(KindPattern::parse(&pattern.to_string()), Some(pattern));
         }
         for broken in ["", "mess*", "message.*.x", "a b", "message.%", &"x".repeat(101)] {
             assert_eq!(KindPattern::parse(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_nothing_can_fit_is_found() {
+        for (pattern, expected) in [
+            ("*", true),
+            ("message.*", true),
+            ("message.sent", true),
+            ("callback.*", true),
+            ("callback.event.VIEW", true),
+            ("callback.*", true),
+            ("webhook.disabled", true),
+            ("token.*", true),
+            ("message.queued", false),
+            ("message.snt", false),
+            ("messages.*", false),
+            ("callbacks.*", false),
+            ("callback", false),
+        ] {
+            let pattern = KindPattern::parse(pattern).unwrap();
+            assert_eq!(pattern.can_fit(), expected, "{pattern}");
+            assert_eq!(KindPattern::parse(&pattern.to_string()), Some(pattern));
         }
     }
 }

@@ -91,18 +91,32 @@ id!(
     CallbackId, "cbk_"
 );
 id!(
+    /// A webhook made by the API.
+    WebhookId, "wh_"
+);
+id!(
+    /// One event on its way to one webhook.
+    DeliveryId, "whd_"
+);
+id!(
     /// One start of the gateway process: who holds a lease.
     BootId, "boot_"
 );
 
-impl EventId {
-    /// As `generate`, and sorted behind `earlier` when that was made at the same moment.
-    pub fn generate_behind(earlier: Option<Self>, now: Timestamp) -> Self {
-        let new = Self::generate(now);
-        let same_moment = earlier.filter(|earlier| earlier.0.timestamp_ms() == new.0.timestamp_ms());
-        same_moment.and_then(|earlier| earlier.0.increment().ok()).map_or(new, Self)
-    }
+macro_rules! in_a_row {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// As `generate`, and sorted behind `earlier` when that was made at the same moment.
+            pub fn generate_behind(earlier: Option<Self>, now: Timestamp) -> Self {
+                let new = Self::generate(now);
+                let same_moment = earlier.filter(|earlier| earlier.0.timestamp_ms() == new.0.timestamp_ms());
+                same_moment.and_then(|earlier| earlier.0.increment().ok()).map_or(new, Self)
+            }
+        }
+    )*};
 }
+
+in_a_row!(EventId, DeliveryId);
 
 #[cfg(test)]
 mod tests {

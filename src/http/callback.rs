@@ -12,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 use url::form_urlencoded;
 
@@ -30,6 +31,10 @@ const UNAUTHORIZED: (StatusCode, &str) = (StatusCode::UNAUTHORIZED, "unauthorize
 const BAD_REQUEST: (StatusCode, &str) = (StatusCode::BAD_REQUEST, "bad request");
 const NOT_KEPT: (StatusCode, &str) = (StatusCode::INTERNAL_SERVER_ERROR, "error");
 
+/// When the request came: every budget counts from here.
+#[derive(Clone, Copy)]
+pub(super) struct Arrived(Instant);
+
 /// The `echostr` of a check that passed.
 #[derive(Clone)]
 pub(super) struct Echo(String);
@@ -41,6 +46,7 @@ pub(super) async fn verify(
     mut request: Request,
     next: Next,
 ) -> Response {
+    request.extensions_mut().insert(Arrived(Instant::now()));
     let name = path.iter().next().map(|(_, account)| account.to_owned());
     let checked = match *request.method() {
         Method::GET | Method::HEAD => check_url(&state, name.as_deref(), &mut request),
@@ -136,14 +142,19 @@ pub(super) async fn echo(Extension(Echo(echo)): Extension<Echo>) -> Response {
 }
 
 /// `POST`: kept first, then answered.
-pub(super) async fn take(State(state): State<HttpState>, Extension(verified): Extension<Verified>) -> Response {
+pub(super) async fn take(
+    State(state): State<HttpState>,
+    Extension(Arrived(arrived)): Extension<Arrived>,
+    Extension(verified): Extension<Verified>,
+) -> Response {
     let account = verified.account.name.clone();
     let kind = verified.inbound.label();
     let receive = state.receive.clone();
     // A task of its own: what has begun to be kept takes effect, even when WeChat hangs up or our time is over.
-    let kept = tokio::spawn(async move { receive.take(verified).await }.instrument(tracing::Span::current()));
-    match tokio::time::timeout(TIME_TO_KEEP, kept).await {
-        Ok(Ok(Ok(answer))) => {
+    let kept = tokio::spawn(async move { receive.take(verified, arrived).await }.instrument(tracing::Span::current()));
+    match timeout_at(arrived + TIME_TO_KEEP, kept).await {
+        Ok(Ok(Ok(kept))) => {
+            let answer = state.receive.answer(kept).await;
             reach(Point::CallbackAnswered);
             reply(answer)
         }

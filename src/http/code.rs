@@ -18,8 +18,10 @@ pub enum Code {
     AlreadySending,
     IdempotencyInProgress,
     AccountConflict,
+    WebhookConflict,
     InvalidMessage,
     InvalidAccount,
+    InvalidWebhook,
     UnknownAccount,
     UnknownUser,
     IdempotencyMismatch,
@@ -49,7 +51,7 @@ pub struct Meaning {
 }
 
 impl Code {
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::MalformedRequest,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -61,8 +63,10 @@ impl Code {
         Self::AlreadySending,
         Self::IdempotencyInProgress,
         Self::AccountConflict,
+        Self::WebhookConflict,
         Self::InvalidMessage,
         Self::InvalidAccount,
+        Self::InvalidWebhook,
         Self::UnknownAccount,
         Self::UnknownUser,
         Self::IdempotencyMismatch,
@@ -181,6 +185,14 @@ impl Code {
                 cure: "Take another name, change the configuration, or wait until its messages have ended.",
                 retryable: false,
             },
+            Self::WebhookConflict => Meaning {
+                text: "webhook_conflict",
+                status: StatusCode::CONFLICT,
+                title: "The webhook does not allow this now",
+                cause: "It stands in the configuration, is being rotated already, or its secret cannot be opened; or the delivery is pending; `detail` tells which.",
+                cure: "Change the configuration, drop the old secret, or wait.",
+                retryable: false,
+            },
             Self::InvalidMessage => Meaning {
                 text: "invalid_message",
                 status: StatusCode::UNPROCESSABLE_ENTITY,
@@ -194,6 +206,14 @@ impl Code {
                 status: StatusCode::UNPROCESSABLE_ENTITY,
                 title: "The account is not valid",
                 cause: "It can be read, but breaks a rule of the configuration.",
+                cure: "Correct what `errors` names; each entry has the place as a JSON pointer.",
+                retryable: false,
+            },
+            Self::InvalidWebhook => Meaning {
+                text: "invalid_webhook",
+                status: StatusCode::UNPROCESSABLE_ENTITY,
+                title: "The webhook is not valid",
+                cause: "It can be read, but its URL, secret, events or accounts break a rule.",
                 cure: "Correct what `errors` names; each entry has the place as a JSON pointer.",
                 retryable: false,
             },

@@ -15,6 +15,7 @@ use crate::domain::batch::RejectedItem;
 use crate::domain::ids::MessageId;
 use crate::domain::limit::LimitKind;
 use crate::domain::message::Message;
+use crate::domain::user::TagsError;
 use crate::services::accept::{AcceptError, FieldError};
 use crate::services::access::AccessError;
 use crate::services::accounts::AccountError;
@@ -25,6 +26,7 @@ use crate::services::reports::ReportError;
 use crate::services::suppressions::SuppressionError;
 use crate::services::tokens::TokenError;
 use crate::services::users::UserError;
+use crate::services::webhooks::admin::WebhookError;
 use crate::store;
 
 /// One refusal on its way to the caller.
@@ -331,6 +333,14 @@ impl From<UserError> for ApiError {
             UserError::NotFound => Self::not_found(),
             UserError::InvalidOpenid => Self::with_errors(Code::MalformedRequest, vec![invalid("", "openid")]),
             UserError::InvalidUserId => Self::with_errors(Code::InvalidMessage, vec![invalid("/user_id", "user_id")]),
+            UserError::InvalidTags(fault) => {
+                let (path, code) = match fault {
+                    TagsError::TooMany => ("/tags".to_owned(), "too_many"),
+                    TagsError::Invalid { index } => (format!("/tags/{index}"), "tag"),
+                    TagsError::Doubled { index } => (format!("/tags/{index}"), "duplicate"),
+                };
+                Self::with_errors(Code::InvalidMessage, vec![invalid(&path, code)])
+            }
             UserError::Store(error) => error.into(),
         }
     }
@@ -353,6 +363,18 @@ impl From<AccountError> for ApiError {
             AccountError::Invalid(errors) => Self::with_errors(Code::InvalidAccount, errors),
             AccountError::Conflict { detail } => Self::new(Code::AccountConflict, detail),
             AccountError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<WebhookError> for ApiError {
+    fn from(error: WebhookError) -> Self {
+        match error {
+            WebhookError::NotFound => Self::not_found(),
+            WebhookError::Forbidden => Self::new(Code::Forbidden, error.to_string()),
+            WebhookError::Invalid(errors) => Self::with_errors(Code::InvalidWebhook, errors),
+            WebhookError::Conflict { detail } => Self::new(Code::WebhookConflict, detail),
+            WebhookError::Store(error) => error.into(),
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod api;
 mod body;
 mod callback;
+pub mod callback_events;
 pub mod code;
 mod connection;
 pub mod context;
@@ -31,7 +32,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use api::{accounts, audit, batches, events, events_ws, messages, suppressions, tickets, users};
+use api::{accounts, audit, batches, events, events_ws, messages, suppressions, tickets, users, webhooks};
 use error::{ApiError, Code};
 use extract::caller;
 use front::Front;
@@ -81,7 +82,15 @@ fn api(state: &HttpState) -> Router<HttpState> {
         .route("/v1/accounts/{account}/suppressions", get(suppressions::list))
         .route("/v1/accounts/{account}/suppressions/{openid}", delete(suppressions::lift))
         .route("/v1/audit", get(audit::list))
-        .route("/v1/accounts/{account}/users/{openid}", get(users::look_up).put(users::bind))
+        .route("/v1/webhooks", get(webhooks::list).post(webhooks::create))
+        .route("/v1/webhooks/{id}", get(webhooks::look_up).patch(webhooks::change).delete(webhooks::delete))
+        .route("/v1/webhooks/{id}/rotate", post(webhooks::rotate))
+        .route("/v1/webhooks/{id}/test", post(webhooks::test))
+        .route("/v1/webhooks/{id}/replay", post(webhooks::replay::replay))
+        .route("/v1/webhooks/{id}/deliveries", get(webhooks::deliveries::list))
+        .route("/v1/webhooks/{id}/deliveries/{delivery}/retry", post(webhooks::deliveries::retry))
+        .route("/v1/accounts/{account}/users/{openid}", get(users::look_up).put(users::change).delete(users::forget))
+        .route("/v1/accounts/{account}/users", get(users::list))
         .route_layer(signed::Prove::new(state.clone()))
 }
 

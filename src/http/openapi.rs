@@ -5,8 +5,9 @@ use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::api::{
-    accounts, audit, batches, events, events_ws, messages, send_request, suppressions, tickets, users, views,
+    accounts, audit, batches, events, events_ws, messages, send_request, suppressions, tickets, users, views, webhooks,
 };
+use super::callback_events::CallbackEvents;
 use super::error::{Code, Problem, Upstream};
 use super::security::Schemes;
 use super::{health, problems};
@@ -22,7 +23,9 @@ use super::{health, problems};
         batches::send, batches::look_up, batches::cancel,
         events::list, events_ws::watch, tickets::create,
         accounts::list, accounts::create, accounts::look_up, accounts::change, accounts::delete, accounts::token::token,
-        users::look_up, users::bind, suppressions::list, suppressions::lift, audit::list,
+        users::list, users::look_up, users::change, users::forget, suppressions::list, suppressions::lift, audit::list,
+        webhooks::list, webhooks::create, webhooks::look_up, webhooks::change, webhooks::delete, webhooks::rotate, webhooks::test,
+        webhooks::deliveries::list, webhooks::deliveries::retry, webhooks::replay::replay,
         health::health, health::ready, health::metrics, problems::list, problems::look_up,
     ),
     components(schemas(
@@ -34,10 +37,11 @@ use super::{health, problems};
         (name = "events", description = "What happened: to go through, or as it happens."),
         (name = "accounts", description = "WeChat accounts made at run time, and the tokens of all."),
         (name = "users", description = "Openids that were seen, their business user ids, and whom WeChat refuses."),
+        (name = "webhooks", description = "Where events are delivered to, and how that goes."),
         (name = "audit", description = "Who did what to the gateway itself."),
         (name = "operation", description = "Health, figures, error codes."),
     ),
-    modifiers(&Schemes, &Refusals),
+    modifiers(&Schemes, &Refusals, &CallbackEvents),
 )]
 struct Document;
 

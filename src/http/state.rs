@@ -21,6 +21,7 @@ use crate::services::suppressions::Suppressions;
 use crate::services::tokens::Tokens;
 use crate::services::users::Users;
 use crate::services::verify::Verify;
+use crate::services::webhooks::admin::WebhookAdmin;
 use crate::telemetry::metrics::Metrics;
 
 /// What the faces need. A clone is one count: every request makes several.
@@ -41,6 +42,7 @@ pub struct HttpParts {
     pub users: Users,
     pub feed: Feed,
     pub suppressions: Suppressions,
+    pub webhooks: WebhookAdmin,
     pub health: Health,
     pub metrics: Metrics,
     pub clock: Arc<dyn Clock>,
@@ -86,6 +88,7 @@ parts! {
     Users => users,
     Feed => feed,
     Suppressions => suppressions,
+    WebhookAdmin => webhooks,
     Health => health,
     Metrics => metrics,
     Arc<dyn Clock> => clock,

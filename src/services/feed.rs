@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::caller::Caller;
 use crate::domain::event::{Event, EventFilter, Position};
 use crate::domain::ids::EventId;
-use crate::store::{self, Stretch};
+use crate::store::{self, Ring, Stretch};
 
 /// Listeners at once.
 const LISTENERS: usize = 512;
@@ -51,6 +51,8 @@ struct Inner {
     runs: Mutex<bool>,
     /// It knows where it stands: whatever is kept from now on is handed out.
     ready: watch::Sender<bool>,
+    /// Told when the reader panics: whoever listens has a gap from then on.
+    fallen: watch::Sender<()>,
     room: Arc<Semaphore>,
     stopping: CancellationToken,
 }
@@ -63,6 +65,7 @@ impl Feed {
             live: broadcast::Sender::new(BUFFER),
             runs: Mutex::new(false),
             ready: watch::Sender::new(false),
+            fallen: watch::Sender::new(()),
             room: Arc::new(Semaphore::new(LISTENERS)),
             stopping,
         }))
@@ -91,7 +94,7 @@ impl Feed {
             return Err(FeedError::Stopping);
         }
         let place = self.0.room.clone().try_acquire_owned().map_err(|_| FeedError::Full)?;
-        let live = self.join();
+        let (live, fallen) = self.join();
         let mut ready = self.0.ready.subscribe();
         let begun = tokio::time::timeout(BEGIN, ready.wait_for(|is_ready| *is_ready)).await;
         if !matches!(begun, Ok(Ok(_))) {
@@ -104,7 +107,7 @@ impl Feed {
         };
         let filter = seen_by(caller, filter);
         let behind = VecDeque::new();
-        Ok(Listening { feed: self.clone(), filter, live, at, is_behind: true, behind, _place: place })
+        Ok(Listening { feed: self.clone(), filter, live, fallen, at, is_behind: true, behind, _place: place })
     }
 
     async fn position(&self, id: Option<EventId>) -> Result<Option<Position>, store::Error> {
@@ -115,9 +118,9 @@ impl Feed {
     }
 
     /// A place in the handing out, and the reader started if nobody else has.
-    fn join(&self) -> broadcast::Receiver<Arc<Event>> {
+    fn join(&self) -> (broadcast::Receiver<Arc<Event>>, watch::Receiver<()>) {
         let mut runs = self.0.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        let live = self.0.live.subscribe();
+        let joined = (self.0.live.subscribe(), self.0.fallen.subscribe());
         if !*runs {
             *runs = true;
             let reader = self.clone();
@@ -126,14 +129,15 @@ impl Feed {
                 stopping.run_until_cancelled_owned(reader.follow()).await;
             });
         }
-        live
+        joined
     }
 
     /// Reads and hands out until nobody listens.
     async fn follow(self) {
-        let (mut at, mut is_in_trouble) = (None, false);
+        let _guard = Guard(self.clone());
+        let (mut at, mut is_in_trouble, mut bell) = (None, false, self.0.events.ring());
         while !self.is_alone() {
-            match self.step(&mut at).await {
+            match self.step(&mut at, &mut bell).await {
                 Ok(false) => is_in_trouble = false,
                 Ok(true) => tokio::time::sleep(MOMENT).await,
                 Err(error) => {
@@ -147,7 +151,7 @@ impl Feed {
     }
 
     /// → whether more can be read in a moment. Waits for the next bell when there is nothing more.
-    async fn step(&self, at: &mut Option<Position>) -> Result<bool, store::Error> {
+    async fn step(&self, at: &mut Option<Position>, bell: &mut Ring) -> Result<bool, store::Error> {
         let from = match *at {
             Some(from) => from,
             None => self.0.events.newest().await?,
@@ -164,7 +168,7 @@ impl Feed {
             return Ok(stretch.is_waiting);
         }
         tokio::select! {
-            () = self.0.events.rung() => {}
+            () = bell.rung() => {}
             () = tokio::time::sleep(FLOOR) => {}
         }
         Ok(false)
@@ -182,6 +186,24 @@ impl Feed {
     }
 }
 
+/// Of the reader: what it leaves when it panics.
+struct Guard(Feed);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        tracing::error!(
+            "the reader of events has panicked: whoever listens is let go, and the next one starts another"
+        );
+        let mut runs = self.0.0.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        *runs = false;
+        self.0.0.ready.send_replace(false);
+        self.0.0.fallen.send_replace(());
+    }
+}
+
 fn seen_by(caller: &Caller, filter: EventFilter) -> EventFilter {
     EventFilter { visible_accounts: caller.accounts.clone(), ..filter }
 }
@@ -191,6 +213,7 @@ pub struct Listening {
     feed: Feed,
     filter: EventFilter,
     live: broadcast::Receiver<Arc<Event>>,
+    fallen: watch::Receiver<()>,
     at: Position,
     is_behind: bool,
     behind: VecDeque<Arc<Event>>,
@@ -198,8 +221,8 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// The next event; nothing is lost when it is not waited for to the end. `None`: the gateway stops, or the store does not
-    /// answer; whoever comes back goes on behind the last one.
+    /// The next event; nothing is lost when it is not waited for to the end. `None`: the gateway stops, the store does not
+    /// answer, or the reader has panicked; whoever comes back goes on behind the last one.
     pub async fn next(&mut self) -> Option<Arc<Event>> {
         let stopping = self.feed.0.stopping.clone();
         stopping.run_until_cancelled(self.next_unstopped()).await.flatten()
@@ -226,7 +249,13 @@ impl Listening {
                 self.catch_up().await?;
                 continue;
             }
-            match self.live.recv().await {
+            let next = tokio::select! {
+                biased;
+                // From here on there is a gap.
+                _ = self.fallen.changed() => return None,
+                next = self.live.recv() => next,
+            };
+            match next {
                 Ok(event) if event.position <= self.at => {}
                 Ok(event) => {
                     self.at = event.position;
@@ -249,3 +278,6 @@ impl Listening {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests;

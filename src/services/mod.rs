@@ -2,7 +2,7 @@
 //!
 //! The road: [`accept`] → [`dispatch`] (with [`tokens`]) → [`verify`] → [`receive`].
 //! Beside it: [`access`] (keys, tokens and signatures of callers), [`accounts`], [`audits`], [`batches`], [`users`], [`feed`] (events), [`reports`] (views and changes by hand), [`outcomes`] (who waits
-//! for what), [`limits`] (how often), [`verdict`], [`breaker`], [`pace`] and [`quota`] (rules of [`dispatch`]), [`slots`] (how many at once), [`sweep`] (repairs), [`clock_watch`], [`health`].
+//! for what), [`relay`] (back ends that answer callbacks), [`limits`] (how often), [`verdict`], [`breaker`], [`pace`] and [`quota`] (rules of [`dispatch`]), [`slots`] (how many at once), [`webhooks`] (rules of the lanes), [`sweep`] (repairs), [`clock_watch`], [`health`].
 
 pub mod accept;
 pub mod access;
@@ -20,6 +20,7 @@ pub mod outcomes;
 pub mod pace;
 pub mod quota;
 pub mod receive;
+pub mod relay;
 pub mod reports;
 pub mod slots;
 pub mod suppressions;
@@ -28,3 +29,4 @@ pub mod tokens;
 pub mod users;
 pub mod verdict;
 pub mod verify;
+pub mod webhooks;

@@ -13,6 +13,7 @@ use crate::services::dispatch::Running;
 use crate::services::outcomes::{Outcomes, Progress};
 use crate::services::slots::Slots;
 use crate::services::verdict::REPEAT_WINDOW;
+use crate::services::webhooks::register::Webhooks;
 use crate::store;
 use crate::store::queue::CRASHES;
 
@@ -32,6 +33,8 @@ pub struct Sweep {
     pub inbox: Arc<dyn store::Inbox>,
     pub batches: Arc<dyn store::Batches>,
     pub events: Arc<dyn store::Events>,
+    pub deliveries: Arc<dyn store::Deliveries>,
+    pub webhooks: Webhooks,
     pub audit: Arc<dyn store::Audit>,
     pub retention: RetentionConfig,
     pub outcomes: Outcomes,
@@ -125,6 +128,8 @@ impl Sweep {
                 break;
             }
         }
+        let (old, known) = (now.minus(self.retention.events), self.webhooks.keys());
+        while self.deliveries.forget(old, known.clone(), FORGET_BATCH, now).await? == FORGET_BATCH {}
         while self.events.forget(now.minus(self.retention.events), FORGET_BATCH).await? == FORGET_BATCH {}
         while self.batches.forget(now.minus(self.retention.messages), BATCH).await? == BATCH {}
         while self.audit.forget(now.minus(self.retention.audit), BATCH).await? == BATCH {}

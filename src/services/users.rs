@@ -1,4 +1,4 @@
-//! Who is behind an openid: look up, and bind to a business user id.
+//! Who is behind an openid: look up, list, bind to a business user id, tag, forget.
 
 use std::sync::Arc;
 
@@ -6,8 +6,9 @@ use super::accounts::Accounts;
 use crate::domain::audit::{Act, Action};
 use crate::domain::caller::Caller;
 use crate::domain::clock::Clock;
+use crate::domain::page::{Page, PageRequest};
 use crate::domain::secret::Openid;
-use crate::domain::user::User;
+use crate::domain::user::{Tags, TagsError, User, UserChange, UserFilter};
 use crate::store;
 
 const USER_ID_MAX_CHARS: usize = 128;
@@ -21,6 +22,8 @@ pub enum UserError {
     InvalidOpenid,
     #[error("a user id has 1–128 characters, none of them a control character")]
     InvalidUserId,
+    #[error("{}", tags_fault(*.0))]
+    InvalidTags(TagsError),
     #[error(transparent)]
     Store(#[from] store::Error),
 }
@@ -43,29 +46,76 @@ impl Users {
         self.users.look_up(account, &openid).await?.ok_or(UserError::NotFound)
     }
 
-    /// `None` unbinds. A user that was never seen is made.
-    pub async fn bind(
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        account: &str,
+        filter: UserFilter,
+        page: PageRequest,
+    ) -> Result<Page<User>, UserError> {
+        self.check_account(caller, account)?;
+        Ok(self.users.list(account, filter, page).await?)
+    }
+
+    /// A user that was never seen is made.
+    pub async fn change(
         &self,
         caller: &Caller,
         account: &str,
         openid: &str,
-        user_id: Option<&str>,
+        request: UserRequest,
     ) -> Result<User, UserError> {
         self.check_account(caller, account)?;
         let openid = Openid::parse(openid).ok_or(UserError::InvalidOpenid)?;
-        if !user_id.is_none_or(is_user_id) {
+        let UserRequest { user_id, tags } = request;
+        if !user_id.iter().flatten().all(|user_id| is_user_id(user_id)) {
             return Err(UserError::InvalidUserId);
         }
+        let tags = tags.map(Tags::new).transpose().map_err(UserError::InvalidTags)?;
         let now = self.clock.now();
-        let act = Act::new(now, caller, Action::UserBound, openid.as_str())
-            .of_account(account)
-            .with("bound", user_id.is_some());
-        Ok(self.users.bind(account, &openid, user_id, now, act).await?)
+        let action = if user_id.is_some() { Action::UserBound } else { Action::UserTagged };
+        let mut act = Act::new(now, caller, action, openid.as_str()).of_account(account);
+        if let Some(user_id) = &user_id {
+            act = act.with("bound", user_id.is_some());
+        }
+        if let Some(tags) = &tags {
+            act = act.with("tags", tags.as_slice().len());
+        }
+        Ok(self.users.change(account, &openid, UserChange { user_id, tags }, now, act).await?)
+    }
+
+    /// Deletes what is known of this person here.
+    pub async fn forget(&self, caller: &Caller, account: &str, openid: &str) -> Result<(), UserError> {
+        self.check_account(caller, account)?;
+        let openid = Openid::parse(openid).ok_or(UserError::NotFound)?;
+        let act = Act::new(self.clock.now(), caller, Action::UserForgotten, openid.as_str()).of_account(account);
+        let was_known = self.users.forget(account, &openid, act).await?;
+        was_known.then_some(()).ok_or(UserError::NotFound)
     }
 
     fn check_account(&self, caller: &Caller, account: &str) -> Result<(), UserError> {
         let known = self.accounts.look_up(account).is_some() && caller.may_use_account(account);
         known.then_some(()).ok_or(UserError::NotFound)
+    }
+}
+
+/// What a caller wants to be otherwise; what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserRequest {
+    /// `Some(None)` unbinds.
+    pub user_id: Option<Option<String>>,
+    /// Instead of those that the user has.
+    pub tags: Option<Vec<String>>,
+}
+
+fn tags_fault(error: TagsError) -> String {
+    match error {
+        TagsError::TooMany => format!("a user has at most {} tags", Tags::MOST),
+        TagsError::Invalid { .. } => format!(
+            "a tag has 1–{} characters, none of them a control character, and no blank at either end",
+            Tags::MAX_CHARS
+        ),
+        TagsError::Doubled { .. } => "the tag comes twice".to_owned(),
     }
 }
 
@@ -101,18 +151,28 @@ mod tests {
             Ok(None)
         }
 
-        async fn bind(
+        async fn list(
+            &self,
+            _account: &str,
+            _filter: UserFilter,
+            _page: PageRequest,
+        ) -> Result<Page<User>, store::Error> {
+            Ok(Page { items: self.0.lock().unwrap().clone(), next: None })
+        }
+
+        async fn change(
             &self,
             account: &str,
             openid: &Openid,
-            user_id: Option<&str>,
+            change: UserChange,
             now: Timestamp,
             _act: Act,
         ) -> Result<User, store::Error> {
             let user = User {
                 account: account.to_owned(),
                 openid: openid.clone(),
-                user_id: user_id.map(str::to_owned),
+                user_id: change.user_id.flatten(),
+                tags: change.tags.unwrap_or_default(),
                 subscribed: None,
                 first_seen_at: now,
                 last_seen_at: now,
@@ -120,6 +180,21 @@ mod tests {
             self.0.lock().unwrap().push(user.clone());
             Ok(user)
         }
+
+        async fn forget(&self, _account: &str, openid: &Openid, _act: Act) -> Result<bool, store::Error> {
+            let mut kept = self.0.lock().unwrap();
+            let before = kept.len();
+            kept.retain(|user| user.openid != *openid);
+            Ok(kept.len() < before)
+        }
+    }
+
+    fn bind(user_id: &str) -> UserRequest {
+        UserRequest { user_id: Some(Some(user_id.to_owned())), tags: None }
+    }
+
+    fn tag(tags: &[&str]) -> UserRequest {
+        UserRequest { user_id: None, tags: Some(tags.iter().map(|tag| (*tag).to_owned()).collect()) }
     }
 
     fn users() -> Users {
@@ -134,6 +209,7 @@ mod tests {
             daily_quota: None,
             templates: Default::default(),
             replies: Replies::default(),
+            relay: None,
             quiet: None,
         };
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_seconds(1)));
@@ -157,23 +233,36 @@ mod tests {
     async fn a_bound_user_is_found_again() {
         let (users, caller) = (users(), caller(None));
         assert!(matches!(users.look_up(&caller, "shop", "o1").await, Err(UserError::NotFound)));
-        users.bind(&caller, "shop", "o1", Some("user-7")).await.unwrap();
+        users.change(&caller, "shop", "o1", bind("user-7")).await.unwrap();
         assert_eq!(users.look_up(&caller, "shop", "o1").await.unwrap().user_id.as_deref(), Some("user-7"));
     }
 
     #[tokio::test]
     async fn an_account_of_others_does_not_exist() {
         let (users, stranger) = (users(), caller(Some(vec!["other".to_owned()])));
-        assert!(matches!(users.bind(&stranger, "shop", "o1", None).await, Err(UserError::NotFound)));
-        assert!(matches!(users.bind(&caller(None), "nowhere", "o1", None).await, Err(UserError::NotFound)));
+        users.change(&caller(None), "shop", "o1", bind("u")).await.unwrap();
+        for (who, account) in [(&stranger, "shop"), (&caller(None), "nowhere")] {
+            let page = PageRequest { limit: 9, after: None };
+            assert!(matches!(users.change(who, account, "o1", bind("u")).await, Err(UserError::NotFound)));
+            assert!(matches!(users.forget(who, account, "o1").await, Err(UserError::NotFound)));
+            let listed = users.list(who, account, UserFilter::default(), page).await;
+            assert!(matches!(listed, Err(UserError::NotFound)));
+        }
     }
 
     #[tokio::test]
     async fn illegal_ids_are_refused() {
         let (users, caller) = (users(), caller(None));
-        assert!(matches!(users.bind(&caller, "shop", "o 1", None).await, Err(UserError::InvalidOpenid)));
+        assert!(matches!(users.change(&caller, "shop", "o 1", bind("u")).await, Err(UserError::InvalidOpenid)));
+        assert!(matches!(users.forget(&caller, "shop", "o 1").await, Err(UserError::NotFound)));
         for user_id in ["", "a\nb", &"x".repeat(129)] {
-            assert!(matches!(users.bind(&caller, "shop", "o1", Some(user_id)).await, Err(UserError::InvalidUserId)));
+            let changed = users.change(&caller, "shop", "o1", bind(user_id)).await;
+            assert!(matches!(changed, Err(UserError::InvalidUserId)));
         }
+        for tags in [&[""][..], &["a", "a"], &["a\tb"], &["x"; 21]] {
+            let changed = users.change(&caller, "shop", "o1", tag(tags)).await;
+            assert!(matches!(changed, Err(UserError::InvalidTags(_))), "{tags:?}");
+        }
+        assert!(users.users.look_up("shop", &Openid::parse("o1").unwrap()).await.unwrap().is_none());
     }
 }

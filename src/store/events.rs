@@ -1,7 +1,7 @@
 //! What happened: kept with the change that it tells, read in the order in which it became visible.
 
 use async_trait::async_trait;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::Error;
 use crate::domain::clock::Timestamp;
@@ -28,9 +28,8 @@ pub trait Events: Raise {
     /// Deletes events that came before `before`, at most `limit`, oldest first; returns how many. The newest always stays.
     async fn forget(&self, before: Timestamp, limit: usize) -> Result<usize, Error>;
 
-    /// Something was kept since the last call, here or (now and then) on another node. One caller at a time. Only a hint: it
-    /// may come for nothing, and for what other nodes keep it may not come at all.
-    async fn rung(&self);
+    /// For whoever wants to know when something is kept, here or (now and then) on another node. Each has a ring of its own.
+    fn ring(&self) -> Ring;
 }
 
 /// The door for what happened without a row that changes.
@@ -53,15 +52,47 @@ pub struct Stretch {
 }
 
 /// Rings after a commit that kept events. Whoever rings does not wait.
-#[derive(Default)]
-pub(super) struct Bell(Notify);
+pub(super) struct Bell(watch::Sender<()>);
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self(watch::Sender::new(()))
+    }
+}
 
 impl Bell {
     pub(super) fn ring(&self) {
-        self.0.notify_one();
+        self.0.send_replace(());
     }
 
-    pub(super) async fn rung(&self) {
-        self.0.notified().await;
+    pub(super) fn hear(&self) -> Ring {
+        Ring::of(&self.0)
+    }
+}
+
+/// Hears the bell.
+pub struct Ring(Option<watch::Receiver<()>>);
+
+impl Ring {
+    /// Rung whenever something is sent.
+    pub fn of(bell: &watch::Sender<()>) -> Self {
+        Self(Some(bell.subscribe()))
+    }
+
+    /// One that is never rung.
+    pub(super) const fn silent() -> Self {
+        Self(None)
+    }
+
+    /// Something was kept since the last call, or since the ring was made. Only a hint: it may come for nothing, and for what other
+    /// nodes keep it may not come at all. Nothing is lost when it is not waited for to the end.
+    pub async fn rung(&mut self) {
+        let has_rung = match &mut self.0 {
+            Some(bell) => bell.changed().await.is_ok(),
+            None => false,
+        };
+        if !has_rung {
+            std::future::pending().await
+        }
     }
 }

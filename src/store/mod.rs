@@ -10,6 +10,7 @@ pub mod batches;
 mod bounds;
 pub mod callbacks;
 pub mod counts;
+pub mod deliveries;
 pub mod events;
 mod figures;
 mod history;
@@ -33,6 +34,7 @@ pub mod tokens;
 mod told;
 mod turns;
 pub mod users;
+pub mod webhooks;
 
 use std::sync::Arc;
 
@@ -44,7 +46,8 @@ pub use audit::Audit;
 pub use batches::{Batches, KeptBatch};
 pub use callbacks::Inbox;
 pub use counts::{Counts, Space, StateCount};
-pub use events::{Events, Raise, Stretch};
+pub use deliveries::{Claim, Claimed, Claims, Cursor, Deliveries, Replay, ReplayOf, Settling};
+pub use events::{Events, Raise, Ring, Stretch};
 pub use keys::Keys;
 pub use limits::SharedLimits;
 pub use messages::Messages;
@@ -57,6 +60,7 @@ pub use restore::Restore;
 pub use suppressions::Suppressions;
 pub use tokens::{SharedTokens, Tokens};
 pub use users::Users;
+pub use webhooks::Webhooks;
 
 /// Every door of one store.
 #[derive(Clone)]
@@ -75,6 +79,8 @@ pub struct Stores {
     pub suppressions: Arc<dyn Suppressions>,
     pub counts: Arc<dyn Counts>,
     pub events: Arc<dyn Events>,
+    pub webhooks: Arc<dyn Webhooks>,
+    pub deliveries: Arc<dyn Deliveries>,
     pub restore: Arc<dyn Restore>,
     pub reseal: Arc<dyn Reseal>,
     pub closing: Arc<dyn Closing>,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Error, accounts, keys, tokens};
+use super::{Error, accounts, keys, tokens, webhooks};
 use crate::domain::account::SecretField;
 use crate::domain::audit::Act;
 use crate::domain::seal::Sealer;
@@ -69,6 +69,8 @@ pub(super) fn columns() -> Vec<Column> {
     let mut columns = vec![
         of("tokens", "account", "sealed", tokens::row_name, true),
         of("keys", "id", "sealed_secret", keys::row_name, false),
+        of("webhooks", "id", webhooks::SECRET, |id| webhooks::row_name(id, webhooks::SECRET), false),
+        of("webhooks", "id", webhooks::PREVIOUS_SECRET, |id| webhooks::row_name(id, webhooks::PREVIOUS_SECRET), false),
     ];
     columns.extend(SecretField::ALL.map(|field| Column {
         table: "accounts",

@@ -52,6 +52,8 @@ struct Families {
     account_pace: GaugeVec,
     callbacks: IntCounterVec,
     receipts: IntCounterVec,
+    relays: IntCounterVec,
+    relay_duration: HistogramVec,
     rate_limited: IntCounterVec,
     rate_limit_observed: IntCounterVec,
     suppressed: IntCounterVec,
@@ -60,6 +62,9 @@ struct Families {
     nonce_fallbacks: IntCounter,
     redis_up: IntGaugeVec,
     redis_errors: IntCounterVec,
+    webhook_deliveries: IntCounterVec,
+    webhook_pending: IntGaugeVec,
+    webhook_lag: GaugeVec,
     log_lines_dropped: IntCounter,
     start_time: Gauge,
     errcodes: Bounded,
@@ -177,6 +182,16 @@ impl Metrics {
             ),
             callbacks: made.counters("wxgate_callbacks_total", "Requests from WeChat.", &["account", "type", "result"]),
             receipts: made.counters("wxgate_receipts_total", "Delivery receipts.", &["account", "status"]),
+            relays: made.counters(
+                "wxgate_relay_requests_total",
+                "Callbacks handed to back ends, by what came of it.",
+                &["account", "result"],
+            ),
+            relay_duration: made.times(
+                "wxgate_relay_duration_seconds",
+                "From asking a back end about a callback to its answer.",
+                &["account"],
+            ),
             rate_limited: made.counters("wxgate_rate_limited_total", "Requests that met a limit.", &["limit"]),
             rate_limit_observed: made.counters(
                 "wxgate_rate_limit_observed_total",
@@ -199,6 +214,21 @@ impl Metrics {
             ),
             redis_up: made.gauges("wxgate_redis_up", "Whether Redis is of use: 1, or 0.", &[]),
             redis_errors: made.counters("wxgate_redis_errors_total", "Requests to Redis that failed.", &["kind"]),
+            webhook_deliveries: made.counters(
+                "wxgate_webhook_deliveries_total",
+                "Tries of deliveries to webhooks.",
+                &["webhook", "result"],
+            ),
+            webhook_pending: made.gauges(
+                "wxgate_webhook_pending",
+                "Deliveries that are to be tried, or tried again; what is not claimed yet is not counted.",
+                &["webhook"],
+            ),
+            webhook_lag: made.floats(
+                "wxgate_webhook_lag_seconds",
+                "Age of the oldest event that the webhook has not been told; 0: it has been told all.",
+                &["webhook"],
+            ),
             log_lines_dropped: made
                 .counter("wxgate_log_lines_dropped_total", "Log lines that standard error did not take in time."),
             start_time: made.float("process_start_time_seconds", "Start of the process, in seconds since 1970."),
@@ -207,8 +237,6 @@ impl Metrics {
             registry: made.registry.clone(),
             heads: Vec::new(),
         };
-        // Names that the outside contract promises before there is a series.
-        let _ = made.counters("wxgate_webhook_deliveries_total", "Deliveries of webhooks.", &["webhook", "result"]);
         made.gauges("wxgate_build_info", "The version that runs.", &["version"])
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
@@ -253,6 +281,24 @@ impl Metrics {
         drop(self.0.token_expires_in.remove_label_values(&[account]));
     }
 
+    /// One try of a delivery has ended. `result`: `delivered`, `failed` (it will be tried again), `dead`, `gone`.
+    pub fn webhook_delivery(&self, webhook: &str, result: &'static str) {
+        self.0.webhook_deliveries.with_label_values(&[webhook, result]).inc();
+    }
+
+    /// How far behind a webhook is whose lane runs here.
+    pub fn webhook_backlog(&self, webhook: &str, pending: u64, lag: Duration) {
+        self.0.webhook_pending.with_label_values(&[webhook]).set(clamp(pending));
+        self.0.webhook_lag.with_label_values(&[webhook]).set(lag.as_secs_f64());
+    }
+
+    /// Its lane does not run here any more; what was counted of it stays.
+    pub fn forget_webhook(&self, webhook: &str) {
+        // Not there when nothing was read of it yet.
+        drop(self.0.webhook_pending.remove_label_values(&[webhook]));
+        drop(self.0.webhook_lag.remove_label_values(&[webhook]));
+    }
+
     /// `result`: `stored`, `repeat`, `refused`, `unparsable`, `failed`. `account` is a configured name (or `unknown`).
     pub fn callback(&self, account: &str, kind: &str, result: &'static str) {
         let kind = self.0.callback_types.admit(kind);
@@ -262,6 +308,16 @@ impl Metrics {
     /// `status`: `delivered`, `undelivered`, `other`, `unmatched`, `late`.
     pub fn receipt(&self, account: &str, status: &'static str) {
         self.0.receipts.with_label_values(&[account, status]).inc();
+    }
+
+    /// `result`: a [`crate::domain::relay::RelayState`], or `copied`, `copy_failed`, `copy_dropped`.
+    pub fn relay(&self, account: &str, result: &'static str) {
+        self.0.relays.with_label_values(&[account, result]).inc();
+    }
+
+    /// A back end has answered (in time or not), or failed.
+    pub fn relay_took(&self, account: &str, took: Duration) {
+        self.0.relay_duration.with_label_values(&[account]).observe(took.as_secs_f64());
     }
 
     /// `form`: `key`, `jwt`, `signed`.

@@ -53,9 +53,13 @@ pub(super) fn client_with(config: &WechatConfig, tls: ClientConfig) -> Result<re
 
 /// Trusts whom the system trusts. Dear: it reads every certificate there is.
 pub(super) fn tls() -> Result<ClientConfig, BuildError> {
-    // One choice of cryptography for the whole process; the second call finds it made.
-    let _ = ring::default_provider().install_default();
+    install_tls();
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let tls = tls.with_safe_default_protocol_versions().and_then(BuilderVerifierExt::with_platform_verifier);
     Ok(tls.map_err(|error| BuildError::Tls(error.to_string()))?.with_no_client_auth())
+}
+
+/// rustls asks for one process-wide choice of cryptography; the second call finds it made.
+pub(super) fn install_tls() {
+    let _ = ring::default_provider().install_default();
 }

@@ -2,4 +2,7 @@
 
 mod direct;
 pub mod http;
+pub mod outside;
+pub mod relay;
+pub mod webhook;
 pub mod wechat;

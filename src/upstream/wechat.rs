@@ -145,6 +145,18 @@ impl WechatClient {
         Ok(answer)
     }
 
+    /// `POST /cgi-bin/message/custom/send`. Page "Customer service messages".
+    pub async fn send_custom(&self, account: &Account, token: &Secret, body: String) -> Result<Answer, CallError> {
+        let url =
+            url_with(&format!("{}/cgi-bin/message/custom/send", account.base_url), &[("access_token", token.expose())]);
+        let request = self.http.post(url).header("content-type", JSON).body(body);
+        let answer = call(request, token.expose()).await?;
+        if answer.errcode == 0 && answer.body.get("errcode").is_none() {
+            return Err(garbage("the answer holds no errcode"));
+        }
+        Ok(answer)
+    }
+
     /// `POST /cgi-bin/openapi/quota/get` about template messages. Page "getApiQuota".
     pub async fn fetch_quota(&self, account: &Account, token: &Secret) -> Result<Answer, CallError> {
         let url =

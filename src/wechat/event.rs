@@ -12,70 +12,84 @@ pub use details::{
 };
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::message::{Place, integer, number, optional, text};
 use super::tree::Node;
 
 /// Serialized, it is what came with the event, under the names that stand here; its own name is told elsewhere.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Event {
     /// `scene` (without `qrscene_`) and `ticket` only when a QR code was scanned.
+    #[schema(title = "Subscribe")]
     Subscribe {
         scene: Option<String>,
         ticket: Option<String>,
     },
     Unsubscribe,
     /// `SCAN`: a follower scanned a QR code of ours.
+    #[schema(title = "Scan")]
     Scan {
         scene: String,
         ticket: Option<String>,
     },
     /// `LOCATION`: degrees, and metres of precision.
+    #[schema(title = "Location")]
     Location {
         latitude: Option<f64>,
         longitude: Option<f64>,
         precision: Option<f64>,
     },
     /// `CLICK`: the menu's key.
+    #[schema(title = "Click")]
     Click {
         key: String,
     },
     /// `VIEW`
+    #[schema(title = "View")]
     View {
         url: String,
         menu_id: Option<String>,
     },
+    #[schema(title = "ViewMiniProgram")]
     ViewMiniProgram {
         path: String,
         menu_id: Option<String>,
     },
+    #[schema(title = "ScanCodePush")]
     ScanCodePush {
         key: String,
         code: ScanCode,
     },
     /// The user looks at a waiting message.
+    #[schema(title = "ScanCodeWaitMsg")]
     ScanCodeWaitMsg {
         key: String,
         code: ScanCode,
     },
+    #[schema(title = "PicSysPhoto")]
     PicSysPhoto {
         key: String,
         pictures: Pictures,
     },
+    #[schema(title = "PicPhotoOrAlbum")]
     PicPhotoOrAlbum {
         key: String,
         pictures: Pictures,
     },
+    #[schema(title = "PicWeixin")]
     PicWeixin {
         key: String,
         pictures: Pictures,
     },
+    #[schema(title = "LocationSelect")]
     LocationSelect {
         key: String,
         place: Place,
     },
     /// `TEMPLATESENDJOBFINISH`: the receipt of a template message.
+    #[schema(title = "TemplateSendJobFinish")]
     TemplateSendJobFinish {
         msgid: String,
         status: String,
@@ -92,12 +106,15 @@ pub enum Event {
     PublishJobFinish(PublishReport),
     Card(Box<CardEvent>),
     Verification(VerificationEvent),
+    #[schema(title = "KfCreateSession")]
     KfCreateSession {
         account: String,
     },
+    #[schema(title = "KfCloseSession")]
     KfCloseSession {
         account: String,
     },
+    #[schema(title = "KfSwitchSession")]
     KfSwitchSession {
         from: String,
         to: String,
@@ -106,16 +123,18 @@ pub enum Event {
     UserAuthorizationRevoke(UserRight),
     UserAuthorizationCancellation(UserRight),
     /// `debug_demo`: the console's debug tool.
+    #[schema(title = "DebugDemo")]
     DebugDemo {
         text: Option<String>,
     },
+    #[schema(title = "Unknown")]
     Unknown {
         event: String,
     },
 }
 
 /// A user's word on their own data: what we hold about them must be deleted or refreshed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct UserRight {
     pub openid: String,
     pub app_id: String,
@@ -150,6 +169,11 @@ impl Event {
             _ => Vec::new(),
         }
     }
+}
+
+/// The documented events, as WeChat writes them.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().map(|(name, _)| *name)
 }
 
 fn look_up(name: &str) -> Option<Reader> {

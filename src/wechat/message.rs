@@ -3,23 +3,27 @@
 //! A field that did not come is empty or `None`; a type that is not in the page is kept as [`Message::Unknown`].
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::tree::Node;
 
 /// What a user sent. Media ids are temporary (three days).
 /// Serialized, it is what came with the message, under the names that stand here; its type is told elsewhere.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Message {
+    #[schema(title = "Text")]
     Text {
         content: String,
         /// The entry's id when the user tapped one of a `msgmenu`.
         menu_id: Option<String>,
     },
+    #[schema(title = "Image")]
     Image {
         pic_url: String,
         media_id: String,
     },
+    #[schema(title = "Voice")]
     Voice {
         media_id: String,
         /// `amr`, `speex`.
@@ -28,28 +32,32 @@ pub enum Message {
         recognition: Option<String>,
         media_id_16k: Option<String>,
     },
+    #[schema(title = "Video")]
     Video {
         media_id: String,
         thumb_media_id: String,
     },
+    #[schema(title = "ShortVideo")]
     ShortVideo {
         media_id: String,
         thumb_media_id: String,
     },
     Location(Place),
+    #[schema(title = "Link")]
     Link {
         title: String,
         description: String,
         url: String,
     },
     /// `file` and whatever is not documented.
+    #[schema(title = "Unknown")]
     Unknown {
         msg_type: String,
     },
 }
 
 /// A point on the map that a user chose.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Place {
     /// Degrees; `Location_X`.
     pub latitude: Option<f64>,
@@ -62,6 +70,9 @@ pub struct Place {
 }
 
 impl Message {
+    /// The documented ones, as WeChat writes them.
+    pub const TYPES: [&str; 7] = ["text", "image", "voice", "video", "shortvideo", "location", "link"];
+
     /// `msg_type` is matched exactly, then without regard to case.
     pub(super) fn read(msg_type: &str, root: &Node) -> Self {
         match msg_type.to_ascii_lowercase().as_str() {

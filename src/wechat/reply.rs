@@ -2,6 +2,8 @@
 //!
 //! The bare `success` is no reply and is never sealed. Who speaks to whom is swapped by the caller.
 
+mod custom;
+pub mod read;
 mod write;
 
 use self::write::{Value, clean};
@@ -42,6 +44,8 @@ pub enum Reply {
     TransferCustomerService {
         kf_account: Option<String>,
     },
+    /// Hands the chat to the platform's own answers. Limited release.
+    TransferBizAiIvr,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +81,7 @@ impl Reply {
             Self::Music { .. } => "music",
             Self::News { .. } => "news",
             Self::TransferCustomerService { .. } => "transfer_customer_service",
+            Self::TransferBizAiIvr => "transfer_biz_ai_ivr",
         }
     }
 
@@ -106,6 +111,7 @@ impl Reply {
                 push(&mut info, "KfAccount", kf_account);
                 if info.is_empty() { Vec::new() } else { vec![("TransInfo", Value::Members(info))] }
             }
+            Self::TransferBizAiIvr => Vec::new(),
         }
     }
 }

@@ -105,7 +105,7 @@ impl Serialize for StableToken<'_> {
 }
 
 /// Without control characters; line breaks and tabs stay, as JSON has short forms for them.
-fn clean(text: &str) -> Cow<'_, str> {
+pub(super) fn clean(text: &str) -> Cow<'_, str> {
     let is_dropped = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
     // The upper ones begin with 0xC2 in UTF-8. A fold without an early end looks at many bytes at once.
     if !text.bytes().fold(false, |found, b| found | (b < 0x20) | (b == 0x7f) | (b == 0xc2)) {

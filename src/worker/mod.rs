@@ -3,7 +3,9 @@
 mod lane;
 mod listener;
 mod timer;
+mod webhooks;
 
 pub use lane::{Step, Worker};
 pub use listener::Listener;
 pub use timer::Timer;
+pub use webhooks::Courier;

@@ -110,6 +110,11 @@ const fn way(point: Point) -> Way {
         Point::ResolveKept | Point::RetryKept => Way::Load(1),
         Point::TokenFetched | Point::TokenKept | Point::TokenPublished => Way::Tokens(Deed::RevokeTokens),
         Point::TokenMarked => Way::Tokens(Deed::RefuseTokens),
+        Point::ClaimWritten
+        | Point::ClaimKept
+        | Point::DeliveryTried
+        | Point::DeliverySettleWritten
+        | Point::DeliverySettleKept => Way::Load(8),
         Point::DrainBegun | Point::DrainEnded | Point::DrainClosed => Way::Stop,
     }
 }
@@ -139,6 +144,11 @@ const fn outlives_panic(point: Point) -> bool {
             | Point::CallbackAnswered
             | Point::ReceiptWritten
             | Point::ReceiptKept
+            | Point::ClaimWritten
+            | Point::ClaimKept
+            | Point::DeliveryTried
+            | Point::DeliverySettleWritten
+            | Point::DeliverySettleKept
     )
 }
 

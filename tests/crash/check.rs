@@ -70,6 +70,7 @@ impl Stay {
         self.count_callbacks(visitors, &rows, &mut count).await?;
         self.count_keys(&crowd.people, &mut count).await?;
         self.count_events(&mut count).await?;
+        self.count_webhook(&mut count).await?;
         self.count_earlier(&rows, &mut count);
         self.count_figures(caller, &mut count).await?;
         self.read_back(caller, &crowd.people, &mut count).await;
@@ -101,6 +102,7 @@ impl Stay {
             }
             kept.insert((row[0].clone(), row[1].clone()), times);
         }
+        self.count_told_callbacks(&kept, count).await?;
         let users: HashSet<String> = self.books.rows("SELECT openid FROM users").await?.into_iter().flatten().collect();
         for visitor in visitors.iter().filter(|visitor| visitor.is_acknowledged) {
             count.acknowledged += 1;
@@ -112,6 +114,34 @@ impl Stay {
         let waiting = "SELECT openid, msgid FROM receipts WHERE message_id IS NULL AND status <> 'other'";
         let waiting = self.books.rows(waiting).await?;
         count.faults.extend(waiting.iter().map(|row| format!("{}: receipt of {} found no message", row[0], row[1])));
+        Ok(())
+    }
+
+    /// Each callback that is kept was told, and none twice, however often WeChat repeated it.
+    async fn count_told_callbacks(
+        &self,
+        kept: &HashMap<(String, String), u64>,
+        count: &mut Count,
+    ) -> Result<(), String> {
+        let mut told: HashMap<(String, String), u64> = HashMap::new();
+        let mut seen = HashSet::new();
+        for row in self.books.rows("SELECT type, data FROM events WHERE type LIKE 'callback.%'").await? {
+            let data: serde_json::Value = serde_json::from_str(&row[1]).map_err(|error| error.to_string())?;
+            let openid = data["openid"].as_str().unwrap_or_default().to_owned();
+            let id = data["msg_id"].as_str().or(data["content"]["msgid"].as_str()).unwrap_or_default().to_owned();
+            let kind = row[0].strip_prefix("callback.").unwrap_or_default().to_owned();
+            if !seen.insert((kind.clone(), openid.clone(), id)) {
+                count.doubled.push(format!("{kind} of {openid} is told twice"));
+            }
+            *told.entry((openid, kind)).or_default() += 1;
+        }
+        for ((openid, kind), times) in kept {
+            let events = told.get(&(openid.clone(), kind.clone())).copied().unwrap_or(0);
+            // What is older than its retention is gone, and its events may still be there.
+            if events < *times {
+                count.lost.push(format!("{kind} of {openid} is kept {times} times and told {events} times"));
+            }
+        }
         Ok(())
     }
 
@@ -144,6 +174,31 @@ impl Stay {
             }
         }
         // What is older than its retention is gone, and its events may still be there.
+        Ok(())
+    }
+
+    /// The webhook was told of every event, in the order of each message's; a repeat only where a crash came between.
+    async fn count_webhook(&self, count: &mut Count) -> Result<(), String> {
+        let told = self.subscriber.told();
+        let mut last: HashMap<String, (usize, String)> = HashMap::new();
+        for row in self.books.rows("SELECT id, message_id FROM events ORDER BY seq").await? {
+            let (id, message) = (&row[0], &row[1]);
+            let Some((place, _)) = told.get(id) else {
+                count.lost.push(format!("{id} of {message}: the webhook was never told"));
+                continue;
+            };
+            if let Some((earlier, other)) =
+                last.get(message).filter(|(earlier, _)| !message.is_empty() && earlier > place)
+            {
+                count
+                    .faults
+                    .push(format!("{message}: {id} was told at {place}, and {other}, which came first, at {earlier}"));
+            }
+            last.insert(message.clone(), (*place, id.clone()));
+        }
+        let twice = "SELECT event_id FROM deliveries GROUP BY event_id HAVING count(*) > 1";
+        let twice = self.books.rows(twice).await?;
+        count.doubled.extend(twice.iter().map(|row| format!("{}: two deliveries of one event", row[0])));
         Ok(())
     }
 

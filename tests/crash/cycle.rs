@@ -20,6 +20,9 @@ use crate::weather;
 /// Longer than a cycle takes on a busy machine, whatever it has to wait for.
 const PATIENCE: Duration = Duration::from_secs(300);
 const UNDER_WAY: &str = "SELECT count(*) FROM messages WHERE state IN ('scheduled', 'queued', 'sending')";
+/// Events that the webhook has not been told, or of which that is not known yet.
+const UNTOLD: &str = "SELECT count(*) FROM events WHERE id NOT IN
+    (SELECT event_id FROM deliveries WHERE status = 'delivered')";
 /// What `Deed::Age` has made so old that it is deleted at the start.
 const OLD: &str = "SELECT count(*) FROM messages WHERE updated_at = 0";
 
@@ -91,13 +94,16 @@ impl Stay {
     async fn quiet(&self) -> Result<(), String> {
         let quiet = wait_until("nothing is under way", async || {
             let is_quiet = self.books.number(UNDER_WAY).await? == 0 && self.books.number(OLD).await? == 0;
-            Ok(is_quiet && self.sandbox().pending_receipts() == 0)
+            Ok(is_quiet && self.sandbox().pending_receipts() == 0 && self.books.number(UNTOLD).await? == 0)
         });
         let Err(fault) = quiet.await else { return Ok(()) };
         let left =
             "SELECT id, state, touser, state_reason FROM messages WHERE state IN ('scheduled', 'queued', 'sending')";
-        let receipts = self.sandbox().pending_receipts();
-        Err(format!("{fault}; receipts: {receipts}; messages: {:?}", self.books.rows(left).await?))
+        let (receipts, untold) = (self.sandbox().pending_receipts(), self.books.number(UNTOLD).await?);
+        Err(format!(
+            "{fault}; receipts: {receipts}; events that were not delivered: {untold}; messages: {:?}",
+            self.books.rows(left).await?
+        ))
     }
 }
 

@@ -16,10 +16,12 @@ mod load;
 mod long;
 mod person;
 mod redis;
+mod repeat;
 mod report;
 mod series;
 mod short;
 mod stay;
+mod subscriber;
 #[path = "../support/mod.rs"]
 mod support;
 mod weather;

@@ -9,6 +9,7 @@ use wxgate::sandbox::Sandbox;
 use crate::aim::Armed;
 use crate::books::{Books, Kind};
 use crate::redis::Redis;
+use crate::subscriber::Subscriber;
 use crate::support::process::{Place, Program};
 
 /// Repeats follow fast, and nothing but a crash holds anybody up.
@@ -20,6 +21,8 @@ token.max_refreshes_per_hour = 10000
 pub(crate) struct Stay {
     pub(crate) place: Place,
     pub(crate) books: Books,
+    /// Of its webhook.
+    pub(crate) subscriber: Subscriber,
     /// Slots of the queue, and how long a caller waits: from a crowd at the door to everything at once.
     room: [(&'static str, String); 2],
     /// Started when a cycle wants it.
@@ -40,10 +43,11 @@ impl Stay {
             ("WXGATE__QUEUE__CONCURRENCY", pick(rng, &["3", "16", "64"])),
             ("WXGATE__API__WAIT", pick(rng, &["10s", "100ms"])),
         ];
-        let place = Place::prepare(SETTINGS).await;
+        let subscriber = Subscriber::start().await;
+        let place = Place::prepare(&format!("{SETTINGS}{}", subscriber.setting)).await;
         let books = Books::open(kind, place.folder.path()).await;
         let (settled, aged) = (BTreeMap::new(), BTreeMap::new());
-        Self { place, books, room, redis: None, settled, aged, cycles: 0, receipts_contradict: false }
+        Self { place, books, subscriber, room, redis: None, settled, aged, cycles: 0, receipts_contradict: false }
     }
 
     pub(crate) fn sandbox(&self) -> &Sandbox {

@@ -54,3 +54,31 @@ fn every_test_that_the_page_on_security_names_exists() {
         assert!(sources.any(is_there), "docs/security.md names {name}: there is no such test");
     }
 }
+
+const CALLBACKS: [&str; 2] = ["<!-- callbacks:begin -->", "<!-- callbacks:end -->"];
+
+#[test]
+fn the_callbacks_of_the_page_on_events_are_those_of_the_code() {
+    let [begin, end] = CALLBACKS;
+    let page = std::fs::read_to_string("docs/events.md").unwrap();
+    let (before, rest) = page.split_once(begin).unwrap();
+    let (list, after) = rest.split_once(end).unwrap();
+    let right = wxgate::http::callback_events::render();
+    assert!(right.matches("### `callback.").count() >= 52);
+    if std::env::var_os("WRITE_DOCS").is_some() {
+        std::fs::write("docs/events.md", format!("{before}{begin}\n{}\n{end}{after}", right.trim())).unwrap();
+        return;
+    }
+    assert_eq!(list.trim(), right.trim(), "WRITE_DOCS=1 cargo test --test it docs:: puts the right one there");
+}
+
+#[test]
+fn the_samples_of_callbacks_are_the_fixtures() {
+    let samples = std::fs::read_to_string("src/http/callback_events/samples.jsonl").unwrap();
+    for sample in samples.lines() {
+        let inbound = wxgate::wechat::inbound::Inbound::parse(sample.as_bytes()).unwrap();
+        let fixture = format!("tests/fixtures/wechat/{}.json", inbound.label());
+        assert_eq!(std::fs::read_to_string(&fixture).unwrap().trim(), sample, "{fixture}");
+    }
+    assert_eq!(samples.lines().count(), 54);
+}

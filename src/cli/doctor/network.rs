@@ -9,17 +9,21 @@ use chrono::DateTime;
 
 use super::finding::Finding;
 use super::{Report, tokens};
-use crate::cli::healthcheck::describe;
+use crate::cli::healthcheck::{self, describe};
 use crate::config::Config;
 use crate::config::store::RedisConfig;
 use crate::domain::account::{Account, CallbackKeys};
 use crate::domain::clock::{Clock, SystemClock, Timestamp};
 use crate::store::redis::Link;
 use crate::upstream;
+use crate::upstream::relay::host_of;
 use crate::wechat::signature;
 
 /// From here on callbacks of a machine with such a clock are refused now and then.
 const SKEW_LIMIT: Duration = Duration::from_secs(60);
+
+/// A back end has less for an answer.
+const BACK_END_LIMIT: Duration = Duration::from_secs(5);
 
 /// `accounts`: those of the configuration and of the store.
 pub(super) async fn check(config: &Config, accounts: &[Arc<Account>], report: &mut Report) -> anyhow::Result<()> {
@@ -41,6 +45,12 @@ pub(super) async fn check(config: &Config, accounts: &[Arc<Account>], report: &m
             let Some(keys) = &account.callback else { continue };
             report.begin(&format!("callback of {}", account.name))?;
             report.add(callback(&client, public_url, account, keys).await)?;
+        }
+    }
+    for account in accounts {
+        for url in account.relay.iter().flat_map(|relay| relay.urls()) {
+            report.begin(&format!("relay of {}", account.name))?;
+            report.add(back_end(account, url).await?)?;
         }
     }
     if let Some(redis) = &config.redis {
@@ -111,6 +121,20 @@ async fn callback(client: &reqwest::Client, public_url: &str, account: &Account,
     }
 }
 
+/// Any HTTP answer will do: what a back end says to a request that is not WeChat's is its own affair.
+async fn back_end(account: &Account, url: &str) -> anyhow::Result<Finding> {
+    let name = format!("relay of {}", account.name);
+    let host = host_of(url);
+    let begun = Instant::now();
+    Ok(match healthcheck::client(BACK_END_LIMIT)?.get(url).send().await {
+        Ok(_) => Finding::ok(name, format!("{host} answers, {} ms", begun.elapsed().as_millis())),
+        Err(error) => {
+            let cure = format!("check accounts.{}.relay; until it answers, WeChat gets `success`", account.name);
+            Finding::failed(name, format!("{host}: {}", describe(&error)), cure)
+        }
+    })
+}
+
 async fn try_out(config: &RedisConfig) -> Finding {
     let tried = match Link::new(config) {
         Ok(link) => link.try_out().await,
@@ -170,6 +194,20 @@ mod tests {
         assert!(other.detail.contains("refuses our signature"), "{other}");
         let nowhere = callback(&client, &format!("{url}/elsewhere"), account, &keys("abc")).await;
         assert!(nowhere.detail.contains("404"), "{nowhere}");
+    }
+
+    #[tokio::test]
+    async fn a_back_end_is_well_when_it_answers_at_all() {
+        let config = Config::parse("[accounts.shop]\napp_id = 'wx1'\napp_secret = 'x'\n").unwrap();
+        let url = format!("{}/wx?key=s3cr3t", callback_url().await);
+        let there = back_end(&config.accounts[0], &url).await.unwrap();
+        assert_eq!(there.status, Status::Ok, "{there}");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/wx?key=s3cr3t", listener.local_addr().unwrap());
+        drop(listener);
+        let gone = back_end(&config.accounts[0], &url).await.unwrap();
+        assert!(gone.status == Status::Failed && gone.detail.contains("no connection"), "{gone}");
+        assert!(!format!("{there}{gone}").contains("s3cr3t"), "{there} {gone}");
     }
 
     #[test]

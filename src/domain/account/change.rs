@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{AccountSettings, CallbackMode, SecretField, TokenApi};
+use crate::domain::relay::RelayOptions;
 use crate::domain::secret::Secret;
 use crate::domain::state::OnUnknown;
 
@@ -26,6 +27,8 @@ pub struct AccountChange {
     pub quiet_hours_zone: Patch<String>,
     pub templates: TextsChange,
     pub replies: Patch<RepliesChange>,
+    /// As a whole.
+    pub relay: Patch<RelayOptions>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,6 +78,7 @@ impl AccountChange {
                 merge(&mut options.replies.keywords, &replies.keywords);
             }
         }
+        set(&mut options.relay, &self.relay);
         after
     }
 }
@@ -94,6 +98,7 @@ impl AccountSettings {
             ("quiet_hours_zone", old.quiet_hours_zone != new.quiet_hours_zone),
             ("templates", old.templates != new.templates),
             ("replies", old.replies != new.replies),
+            ("relay", old.relay != new.relay),
         ];
         let secrets =
             SecretField::ALL.map(|field| (field.as_str(), self.secrets.get(field) != after.secrets.get(field)));

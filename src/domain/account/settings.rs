@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Account, CallbackKeys, CallbackMode, Replies, TokenApi};
 use crate::domain::clock::Timestamp;
 use crate::domain::quiet::QuietHours;
+use crate::domain::relay::RelayOptions;
 use crate::domain::secret::Secret;
 use crate::domain::state::OnUnknown;
 
@@ -36,6 +37,7 @@ pub struct AccountOptions {
     /// Alias → WeChat's template id.
     pub templates: BTreeMap<String, String>,
     pub replies: Replies,
+    pub relay: Option<RelayOptions>,
 }
 
 /// What may not; by its name, which is also the column's.
@@ -111,6 +113,7 @@ impl AccountSettings {
             quiet: options.quiet(),
             templates: options.templates.clone(),
             replies: options.replies.clone(),
+            relay: options.relay.clone(),
         }
     }
 }

@@ -54,6 +54,7 @@ pub struct EventView {
     pub timestamp: Timestamp,
     /// `null`: it concerns several accounts, or none.
     pub account: Option<String>,
+    /// Of `callback.*`: as in `CallbackEvent`.
     #[schema(value_type = Object)]
     pub data: Box<RawValue>,
 }

@@ -12,3 +12,4 @@ pub mod tickets;
 pub mod users;
 pub mod views;
 mod watching;
+pub mod webhooks;

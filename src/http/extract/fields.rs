@@ -83,6 +83,10 @@ impl Fields {
         self.members.iter().any(|(written, value)| written == name && *value == Json::Null)
     }
 
+    pub fn is_missing(&self, name: &str) -> bool {
+        !self.members.iter().any(|(written, value)| written == name && *value != Json::Null)
+    }
+
     pub fn string(&mut self, name: &'static str, faults: &mut Faults) -> Option<String> {
         match self.take(name)? {
             Json::String(text) => Some(text),

@@ -1,6 +1,7 @@
 //! A JSON body as a tree: every key once, numbers by their literal, the caller's order kept. And its canonical hash.
 
-use axum::extract::{FromRef, FromRequest, Request};
+use axum::body::HttpBody;
+use axum::extract::{FromRef, FromRequest, OptionalFromRequest, Request};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -61,6 +62,23 @@ where
         let json = read(&bytes)?;
         let hash = if has_key || json.has(CLIENT_MSG_ID) { json.canonical_hash() } else { String::new() };
         Ok(Self { value: T::from_json(json)?, hash })
+    }
+}
+
+/// Where a body may be left out: none, and no length of one.
+impl<T, S> OptionalFromRequest<S> for ApiJson<T>
+where
+    T: FromJson,
+    S: Send + Sync,
+    BodyLimits: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, ApiError> {
+        if request.body().is_end_stream() {
+            return Ok(None);
+        }
+        <Self as FromRequest<S>>::from_request(request, state).await.map(Some)
     }
 }
 
@@ -421,7 +439,10 @@ mod tests {
     async fn extract(content_type: &str, body: impl Into<Body>) -> Result<Json, Code> {
         let request = Request::post("/").header(CONTENT_TYPE, content_type).body(body.into()).unwrap();
         let limits = BodyLimits { bytes: 16, time: Duration::from_secs(60), stopping: CancellationToken::new() };
-        ApiJson::<Any>::from_request(request, &limits).await.map(|json| json.value.0).map_err(|error| error.code())
+        <ApiJson<Any> as FromRequest<_>>::from_request(request, &limits)
+            .await
+            .map(|json| json.value.0)
+            .map_err(|error| error.code())
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::MessageId;
 use crate::domain::message::{IdempotencyKey, NewMessage};
 use crate::domain::secret::Openid;
+use crate::store::Accepted;
 use crate::wechat::send::{TemplateMessage, template_body};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -30,7 +31,8 @@ impl Accept {
         }
         let mut errors = Vec::new();
         check::content(&input, &mut errors);
-        let openid = self.recipient(&account, &input, &mut errors).await?;
+        let mut warnings = input.warnings.clone();
+        let openid = self.recipient(caller, &account, &input, &mut errors, &mut warnings).await?;
         let now = self.clock.now();
         let times = match check::times(&input, self.default_ttl, now) {
             Ok(times) => Some(times),
@@ -45,7 +47,6 @@ impl Accept {
         };
         match (openid, times) {
             (Some(touser), Some(times)) if errors.is_empty() => {
-                let mut warnings = input.warnings.clone();
                 warnings.extend(check::warnings(&input));
                 if input.strict && !warnings.is_empty() {
                     return Err(AcceptError::Invalid(warnings.into_iter().map(FieldError::from).collect()));
@@ -80,9 +81,11 @@ impl Accept {
 
     pub(super) async fn recipient(
         &self,
+        caller: &Caller,
         account: &Account,
         input: &SendInput,
         errors: &mut Vec<FieldError>,
+        warnings: &mut Vec<Warning>,
     ) -> Result<Option<Openid>, AcceptError> {
         match (&input.touser, &input.user_id) {
             (Some(text), None) => Ok(check::openid(text, errors)),
@@ -90,11 +93,18 @@ impl Accept {
                 if !check::user_id(user_id, errors) {
                     return Ok(None);
                 }
-                let user = self.users.by_user_id(&account.name, user_id).await?;
-                let unknown = || AcceptError::UnknownUser {
-                    detail: format!("no user of account {} is bound to this user_id", account.name),
+                let Some(user) = self.users.by_user_id(&account.name, user_id).await? else {
+                    // A repeat gets its message as ever, whoever is bound to what since.
+                    let earlier = self.receiver_of_the_first(caller, input).await?;
+                    return earlier.map(Some).ok_or_else(|| AcceptError::UnknownUser {
+                        detail: format!("no user of account {} is bound to this user_id", account.name),
+                    });
                 };
-                user.map(|user| Some(user.openid)).ok_or_else(unknown)
+                if user.subscribed == Some(false) {
+                    let detail = "this person has left the account: WeChat will probably refuse (43004)".to_owned();
+                    warnings.push(Warning { path: "/user_id".to_owned(), code: "unsubscribed", detail });
+                }
+                Ok(Some(user.openid))
             }
             _ => {
                 errors.push(FieldError {
@@ -106,6 +116,24 @@ impl Accept {
             }
         }
     }
+
+    /// To whom the request with this key was sent when it came first.
+    async fn receiver_of_the_first(&self, caller: &Caller, input: &SendInput) -> Result<Option<Openid>, AcceptError> {
+        let Some(key) = idempotency_of(caller, input) else { return Ok(None) };
+        match self.outbox.known(&key).await? {
+            Some(Accepted::Replay { message_id }) => {
+                Ok(self.messages.look_up(message_id).await?.map(|message| message.touser))
+            }
+            Some(Accepted::Mismatch { message_id }) => Err(AcceptError::IdempotencyMismatch { message_id }),
+            Some(Accepted::New) | None => Ok(None),
+        }
+    }
+}
+
+fn idempotency_of(caller: &Caller, input: &SendInput) -> Option<IdempotencyKey> {
+    let key = input.idempotency_key.clone().or_else(|| input.client_msg_id.clone())?;
+    let (client, body_hash) = (caller.client.clone(), input.body_hash.clone());
+    Some(IdempotencyKey { client, endpoint: ENDPOINT, key, body_hash })
 }
 
 /// Of what the person would read; the same in every process.
@@ -125,13 +153,7 @@ pub(super) fn new_message(
     now: Timestamp,
 ) -> NewMessage {
     let id = input.message_id.unwrap_or_else(|| MessageId::generate(now));
-    let key = input.idempotency_key.clone().or_else(|| input.client_msg_id.clone());
-    let idempotency = key.map(|key| IdempotencyKey {
-        client: caller.client.clone(),
-        endpoint: ENDPOINT,
-        key,
-        body_hash: input.body_hash.clone(),
-    });
+    let idempotency = idempotency_of(caller, &input);
     let client_msg_id = input.client_msg_id.clone().unwrap_or_else(|| id.body());
     let data: Vec<_> = input.data.into_iter().map(|(name, keyword)| (name, keyword.value, keyword.color)).collect();
     let program = input.miniprogram.as_ref();

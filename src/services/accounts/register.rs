@@ -12,6 +12,8 @@ use crate::domain::account::{Account, AccountChange, AccountSettings, StoredAcco
 use crate::domain::audit::{Act, Action};
 use crate::domain::caller::Caller;
 use crate::domain::clock::Clock;
+use crate::domain::webhook::address::Reach;
+use crate::domain::webhook::url::WebhookUrl;
 use crate::services::accept::FieldError;
 use crate::services::tokens::Tokens;
 use crate::store::accounts::{Added, Removed};
@@ -64,6 +66,8 @@ pub struct RegisterDoors {
     pub stored: Arc<dyn store::Accounts>,
     pub accounts: Accounts,
     pub tokens: Tokens,
+    /// Which addresses relays may have whose URLs come over the API (`webhooks.allow_cidrs`).
+    pub reach: Reach,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
 }
@@ -147,7 +151,7 @@ impl Register {
             return Err(AccountError::Forbidden);
         }
         let settings = change.apply(&AccountSettings::default());
-        let mut faults = faults_of(&settings);
+        let mut faults = self.faults_of(&settings);
         if !is_name(name) {
             faults.insert(0, fault("/name", NAME_RULE));
         }
@@ -231,7 +235,7 @@ impl Register {
     /// The settings after the change, if they keep the rules.
     fn changed(&self, stored: &StoredAccount, change: &AccountChange) -> Result<AccountSettings, AccountError> {
         let after = change.apply(&stored.settings);
-        let mut faults = faults_of(&after);
+        let mut faults = self.faults_of(&after);
         if after.app_id != stored.settings.app_id {
             faults.retain(|fault| fault.path != "/app_id");
             faults.insert(
@@ -272,6 +276,22 @@ impl Register {
         problem_of(stored, &self.inner.configured)
     }
 
+    fn faults_of(&self, settings: &AccountSettings) -> Vec<FieldError> {
+        let mut faults: Vec<_> = check(settings).into_iter().map(|(path, problem)| fault(&path, &problem)).collect();
+        let Some(relay) = &settings.options.relay else { return faults };
+        let routes = relay.routes.iter().enumerate().map(|(n, route)| (format!("/relay/routes/{n}/url"), &route.url));
+        for (path, url) in relay.url.iter().map(|url| ("/relay/url".to_owned(), url)).chain(routes) {
+            // What a name leads to is asked when it is connected to.
+            if WebhookUrl::parse(url).is_ok_and(|url| url.is_plainly_forbidden(&self.inner.doors.reach)) {
+                faults.push(fault(
+                    &path,
+                    "is not a public address; webhooks.allow_cidrs opens it, or the configuration file",
+                ));
+            }
+        }
+        faults
+    }
+
     fn configured(&self, name: &str) -> Option<&Arc<Account>> {
         self.inner.configured.iter().find(|account| *account.name == *name)
     }
@@ -304,10 +324,6 @@ pub fn problem_of(stored: &StoredAccount, configured: &[Arc<Account>]) -> Option
 
 fn app_taken() -> AccountError {
     AccountError::Conflict { detail: "there is an account with this app_id already; an app has one account".to_owned() }
-}
-
-fn faults_of(settings: &AccountSettings) -> Vec<FieldError> {
-    check(settings).into_iter().map(|(path, problem)| fault(&path, &problem)).collect()
 }
 
 fn fault(path: &str, detail: &str) -> FieldError {

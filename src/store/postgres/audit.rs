@@ -8,7 +8,7 @@ use super::Postgres;
 use super::command::{Command, Unit};
 use super::fault::unavailable;
 use super::row::Fields;
-use super::sql::Sql;
+use super::sql::{Sql, numbered};
 use crate::domain::audit::{Act, ActFilter, Action, Actor, Origin};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::AuditId;
@@ -71,16 +71,6 @@ pub(super) async fn write(unit: &Unit<'_>, act: &Act) -> Result<(), Error> {
     )
     .await?;
     Ok(())
-}
-
-/// Each `?` → `$1`, `$2`, …
-fn numbered(sql: &str) -> String {
-    let mut parts = sql.split('?');
-    let mut text = parts.next().unwrap_or_default().to_owned();
-    for (number, part) in (1..).zip(parts) {
-        text += &format!("${number}{part}");
-    }
-    text
 }
 
 struct Forget {

@@ -22,7 +22,7 @@ use crate::domain::ids::EventId;
 use crate::failpoint::{Point, reach};
 use crate::store::bounds::{ID_SLACK, limit as count, lowest_id};
 use crate::store::told::{Finished, Tidings};
-use crate::store::{Error, Events, Raise, Stretch};
+use crate::store::{Error, Events, Raise, Ring, Stretch};
 
 /// `$1` ids, `$2` types, `$3` accounts, `$4` messages, `$5` batches, `$6` clients, `$7` dates, `$8` data: one entry an event, in order.
 pub(super) const WRITE: &str = "
@@ -34,7 +34,7 @@ pub(super) const WRITE: &str = "
     ORDER BY place";
 
 /// What can be read.
-const SETTLED: &str = "horizon < pg_snapshot_xmin(pg_current_snapshot())::text::bigint";
+pub(super) const SETTLED: &str = "horizon < pg_snapshot_xmin(pg_current_snapshot())::text::bigint";
 
 /// `$1` batches, `$2` dates: those of which nothing is under way any more, the first time.
 const FINISH: &str = "
@@ -80,11 +80,8 @@ impl Events for Postgres {
         self.writer.run(Forget { before, limit }).await
     }
 
-    async fn rung(&self) {
-        match &self.nodes {
-            Some(nodes) => nodes.events.rung().await,
-            None => std::future::pending().await,
-        }
+    fn ring(&self) -> Ring {
+        self.nodes.as_ref().map_or(Ring::silent(), |nodes| nodes.events.hear())
     }
 }
 
@@ -145,12 +142,17 @@ pub(super) async fn write(unit: &Unit<'_>, tidings: &Tidings) -> Result<(), Erro
     Ok(())
 }
 
-fn position(row: &Row) -> Result<Position, Error> {
+pub(super) fn position(row: &Row) -> Result<Position, Error> {
     let fields = Fields::new(row, "events", "id");
     Ok(Position { horizon: fields.get("horizon")?, seq: fields.get("seq")? })
 }
 
-async fn read(sql: &impl Sql, filter: &EventFilter, after: Position, limit: usize) -> Result<Stretch, Error> {
+pub(super) async fn read(
+    sql: &impl Sql,
+    filter: &EventFilter,
+    after: Position,
+    limit: usize,
+) -> Result<Stretch, Error> {
     let query = Query::new(filter, after, limit);
     let values: Vec<&(dyn ToSql + Sync)> =
         query.values.iter().map(|value| -> &(dyn ToSql + Sync) { &**value }).collect();
@@ -173,7 +175,7 @@ async fn read(sql: &impl Sql, filter: &EventFilter, after: Position, limit: usiz
     Ok(stretch)
 }
 
-fn event(fields: &Fields<'_>, position: Position) -> Result<Event, Error> {
+pub(super) fn event(fields: &Fields<'_>, position: Position) -> Result<Event, Error> {
     Ok(Event {
         position,
         id: fields.parsed("id", EventId::parse)?,
@@ -253,13 +255,15 @@ struct Forget {
 impl Command for Forget {
     type Answer = usize;
 
-    /// Of the first, those that are old. The inner limit keeps it from reading on.
+    /// Of the first, those that are old and that no pending delivery needs. The inner limit keeps it from reading on.
     async fn run(&self, unit: &Unit<'_>) -> Result<usize, Error> {
         let delete = "DELETE FROM events WHERE id IN
                 (SELECT id FROM events WHERE at < $1
-                    AND id IN (SELECT id FROM events ORDER BY horizon, seq LIMIT $2)
+                    AND id IN (SELECT id FROM events ORDER BY horizon, seq
+                        LIMIT $2 + (SELECT count(*) FROM deliveries WHERE status = 'pending'))
+                    AND NOT EXISTS (SELECT 1 FROM deliveries WHERE event_id = events.id AND status = 'pending')
                     AND (horizon, seq) < (SELECT horizon, seq FROM events ORDER BY horizon DESC, seq DESC LIMIT 1)
-                 FOR UPDATE SKIP LOCKED)";
+                 LIMIT $2 FOR UPDATE SKIP LOCKED)";
         let gone = unit.execute(delete, &[&self.before, &count(self.limit)]).await?;
         reach(Point::ForgetWritten);
         Ok(usize::try_from(gone).unwrap_or(usize::MAX))

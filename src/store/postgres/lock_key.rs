@@ -58,6 +58,11 @@ impl LockKey {
         Self::of(&["accounts"])
     }
 
+    /// The deliveries of one webhook.
+    pub(super) fn webhook(key: &str) -> Self {
+        Self::of(&["webhook", key])
+    }
+
     /// When keys were used last.
     pub(super) fn key_uses() -> Self {
         Self::of(&["key_uses"])

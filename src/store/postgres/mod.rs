@@ -10,9 +10,11 @@ mod audit;
 mod batch;
 mod batches;
 mod callbacks;
+mod claims;
 mod command;
 mod connect;
 mod counts;
+mod deliveries;
 mod doubt;
 mod events;
 mod fault;
@@ -34,6 +36,7 @@ mod queue;
 mod readers;
 mod realign;
 mod receipts;
+mod replays;
 mod rescue;
 mod reseal;
 mod restore;
@@ -44,7 +47,9 @@ mod sql;
 mod standing;
 mod suppressions;
 mod tokens;
+mod tries;
 mod users;
+mod webhooks;
 mod work;
 mod writer;
 
@@ -108,6 +113,8 @@ impl Postgres {
             suppressions: all.clone(),
             counts: all.clone(),
             events: all.clone(),
+            webhooks: all.clone(),
+            deliveries: all.clone(),
             closing: all,
         }
     }

@@ -253,6 +253,7 @@ mod tests {
         assert_eq!(news.len(), 5);
         assert!(them.news(false, &[], true).is_empty(), "a moment ago");
         assert!(news.iter().all(|(_, payload)| payload.len() < 8000));
+        let mut rung = us.events.hear();
         for (channel, payload) in &news {
             us.hear(channel, payload);
             them.hear(channel, payload);
@@ -261,7 +262,7 @@ mod tests {
         for _ in 0..=ids.len() {
             heard.push(us.changed().await);
         }
-        us.events.rung().await;
+        rung.rung().await;
         assert!(heard.contains(&Change::Due));
         assert!(ids.iter().all(|id| heard.contains(&Change::Ended(*id))));
         assert!(futures_util::poll!(std::pin::pin!(them.changed())).is_pending());

@@ -10,7 +10,7 @@ use super::own::Own;
 use super::presence::Presence;
 use super::readers::Readers;
 use super::writer::Writer;
-use super::{Postgres, accounts, events, figures, schema, suppressions};
+use super::{Postgres, accounts, events, figures, schema, suppressions, webhooks};
 use crate::config::store::PostgresConfig;
 use crate::domain::account::StoredAccount;
 use crate::domain::clock::Timestamp;
@@ -28,7 +28,8 @@ pub async fn open(config: &PostgresConfig, boot: BootId, sealer: Sealer) -> Resu
     reach(Point::StartMigrated);
     let nodes = Arc::new(Nodes::new(boot.to_string(), format!("{} {}", host(), config.node)));
     let presence = Presence::start(endpoint.clone(), nodes.clone()).await?;
-    endpoint.connect("wxgate start").await?.batch_execute(events::REBASE).await?;
+    let rebase = format!("BEGIN; {}; {}; COMMIT", webhooks::REBASE, events::REBASE);
+    endpoint.connect("wxgate start").await?.batch_execute(&rebase).await?;
     let suppressed = Arc::new(Suppressed::default());
     let dialer = Dialer { endpoint, nodes: Some(nodes.clone()), suppressed: suppressed.clone() };
     let (writer, readers, figures) = start(config, dialer).await?;

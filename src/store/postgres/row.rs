@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{BatchId, CallbackId, EventId, MessageId};
+use crate::domain::ids::{BatchId, CallbackId, DeliveryId, EventId, MessageId, WebhookId};
 use crate::domain::message::Message;
 use crate::domain::secret::Openid;
 use crate::domain::state::{Lane, OnUnknown, State};
@@ -56,6 +56,7 @@ macro_rules! as_text {
 
 as_text!(State: as_str, Lane: as_str, OnUnknown: as_str, Openid: as_str);
 as_text!(MessageId: to_string, BatchId: to_string, CallbackId: to_string, EventId: to_string);
+as_text!(WebhookId: to_string, DeliveryId: to_string);
 
 /// Reads [`crate::store::told::COLUMNS`].
 pub(super) fn told(row: &Row) -> Told {

@@ -20,6 +20,9 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/postgres/0009_accounts.sql"),
     include_str!("../../../migrations/postgres/0010_audit.sql"),
     include_str!("../../../migrations/postgres/0011_events.sql"),
+    include_str!("../../../migrations/postgres/0012_webhooks.sql"),
+    include_str!("../../../migrations/postgres/0013_relay.sql"),
+    include_str!("../../../migrations/postgres/0014_users.sql"),
 ];
 
 /// The oldest server that knows all that we say, as `server_version_num`.

@@ -21,3 +21,13 @@ pub(super) trait Sql: Sync {
         Ok(self.rows(sql, values).await?.into_iter().next())
     }
 }
+
+/// Each `?` → `$1`, `$2`, …
+pub(super) fn numbered(sql: &str) -> String {
+    let mut parts = sql.split('?');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for (number, part) in (1..).zip(parts) {
+        text += &format!("${number}{part}");
+    }
+    text
+}

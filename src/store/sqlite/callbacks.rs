@@ -1,12 +1,13 @@
 //! `Inbox`: a callback, its receipts' effects and its sender, in one write, once.
 
 use async_trait::async_trait;
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
 use super::writer::Unit;
 use super::{Sqlite, forget, receipts, suppressions, users};
-use crate::domain::callback::{NewCallback, Recorded};
+use crate::domain::callback::{NewCallback, Recorded, RelayStanding, RelayStep};
 use crate::domain::clock::Timestamp;
+use crate::domain::relay::RelayState;
 use crate::failpoint::{Point, reach};
 use crate::store::rules::Told;
 use crate::store::{Error, Inbox};
@@ -17,6 +18,10 @@ impl Inbox for Sqlite {
         self.writer.run(move |unit| record(unit, &callback)).await
     }
 
+    async fn step_relay(&self, step: RelayStep) -> Result<Option<RelayStanding>, Error> {
+        self.writer.run(move |unit| step_relay(unit, &step)).await
+    }
+
     async fn forget(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {
         self.writer.run(move |unit| forget::inbox(unit, before, limit)).await
     }
@@ -24,7 +29,8 @@ impl Inbox for Sqlite {
 
 fn record(unit: &mut Unit<'_>, callback: &NewCallback) -> Result<Recorded, Error> {
     if !is_first(unit, callback)? {
-        return Ok(Recorded::Seen { reply: first_reply(unit, callback)? });
+        let (relay, reply) = standing(unit, &callback.account, &callback.dedupe_key)?.unwrap_or_default();
+        return Ok(Recorded::Seen { reply, relay });
     }
     unit.called_back(callback);
     if let Some(seen) = &callback.user {
@@ -48,8 +54,8 @@ fn record(unit: &mut Unit<'_>, callback: &NewCallback) -> Result<Recorded, Error
 /// Keeps it, unless it is there already.
 fn is_first(unit: &Unit<'_>, callback: &NewCallback) -> Result<bool, Error> {
     let mut insert = unit.tx.prepare_cached(
-        "INSERT INTO callbacks (id, account, dedupe_key, kind, openid, body, reply, received_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (account, dedupe_key) DO NOTHING",
+        "INSERT INTO callbacks (id, account, dedupe_key, kind, openid, body, reply, received_at, relay)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (account, dedupe_key) DO NOTHING",
     )?;
     let inserted = insert.execute(params![
         callback.id,
@@ -60,11 +66,32 @@ fn is_first(unit: &Unit<'_>, callback: &NewCallback) -> Result<bool, Error> {
         callback.body,
         callback.reply,
         callback.received_at,
+        callback.is_relayed.then_some(RelayState::Pending.as_str()),
     ])?;
     Ok(inserted == 1)
 }
 
-fn first_reply(unit: &Unit<'_>, callback: &NewCallback) -> Result<Option<String>, Error> {
-    let mut select = unit.tx.prepare_cached("SELECT reply FROM callbacks WHERE account = ?1 AND dedupe_key = ?2")?;
-    Ok(select.query_row([&callback.account, &callback.dedupe_key], |row| row.get(0))?)
+fn step_relay(unit: &mut Unit<'_>, step: &RelayStep) -> Result<Option<RelayStanding>, Error> {
+    let mut update = unit.tx.prepare_cached(
+        "UPDATE callbacks SET relay = ?4, reply = ?5 WHERE account = ?1 AND dedupe_key = ?2 AND relay = ?3",
+    )?;
+    let (from, to) = (step.from.as_str(), step.to.as_str());
+    let moved = update.execute(params![step.account, step.dedupe_key, from, to, step.reply])? == 1;
+    drop(update);
+    if moved {
+        step.event.iter().cloned().for_each(|event| unit.raise(event));
+        return Ok(Some(RelayStanding { moved, state: Some(step.to), reply: step.reply.clone() }));
+    }
+    let standing = standing(unit, &step.account, &step.dedupe_key)?;
+    Ok(standing.map(|(state, reply)| RelayStanding { moved, state, reply }))
+}
+
+type Standing = (Option<RelayState>, Option<String>);
+
+fn standing(unit: &Unit<'_>, account: &str, dedupe_key: &str) -> Result<Option<Standing>, Error> {
+    let mut select =
+        unit.tx.prepare_cached("SELECT relay, reply FROM callbacks WHERE account = ?1 AND dedupe_key = ?2")?;
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Option<String>>(0)?, row.get(1)?));
+    let found = select.query_row([account, dedupe_key], read).optional()?;
+    Ok(found.map(|(relay, reply)| (relay.as_deref().and_then(RelayState::parse), reply)))
 }

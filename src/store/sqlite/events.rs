@@ -15,7 +15,7 @@ use crate::domain::ids::EventId;
 use crate::failpoint::{Point, reach};
 use crate::store::bounds::{ID_SLACK, limit as count, lowest_id};
 use crate::store::told::{Finished, Tidings};
-use crate::store::{Error, Events, Raise, Stretch};
+use crate::store::{Error, Events, Raise, Ring, Stretch};
 
 #[async_trait]
 impl Raise for Sqlite {
@@ -49,8 +49,8 @@ impl Events for Sqlite {
         self.writer.run(move |unit| forget(unit, before, limit)).await
     }
 
-    async fn rung(&self) {
-        self.bell.rung().await;
+    fn ring(&self) -> Ring {
+        self.bell.hear()
     }
 }
 
@@ -113,7 +113,7 @@ fn seq(conn: &Connection, sql: &str, id: &str) -> Result<Position, Error> {
 }
 
 /// A walk along the numbers, or along one message's few rows.
-fn read(conn: &Connection, filter: &EventFilter, after: Position, limit: usize) -> Result<Stretch, Error> {
+pub(super) fn read(conn: &Connection, filter: &EventFilter, after: Position, limit: usize) -> Result<Stretch, Error> {
     let (sql, values) = query(filter, after, limit);
     let mut select = conn.prepare_cached(&sql)?;
     let mut rows = select.query(params_from_iter(values))?;
@@ -132,7 +132,7 @@ fn read(conn: &Connection, filter: &EventFilter, after: Position, limit: usize) 
     Ok(stretch)
 }
 
-fn event(fields: &Fields<'_>, position: Position) -> Result<Event, Error> {
+pub(super) fn event(fields: &Fields<'_>, position: Position) -> Result<Event, Error> {
     Ok(Event {
         position,
         id: fields.parsed("id", EventId::parse)?,
@@ -197,11 +197,16 @@ fn query(filter: &EventFilter, after: Position, limit: usize) -> (String, Vec<Va
     (sql, values)
 }
 
-/// Of the first, those that are old. The inner limit keeps it from reading on; the newest keeps the numbers growing.
+/// Of the first, those that are old and that no pending delivery needs. The inner limit keeps it from reading on; the newest
+/// keeps the numbers growing.
 fn forget(unit: &Unit<'_>, before: Timestamp, limit: usize) -> Result<usize, Error> {
     let mut delete = unit.tx.prepare_cached(
         "DELETE FROM events WHERE seq IN
-            (SELECT seq FROM (SELECT seq, at FROM events ORDER BY seq LIMIT ?2) WHERE at < ?1)
+            (SELECT seq FROM (SELECT seq, id, at FROM events ORDER BY seq
+                LIMIT ?2 + (SELECT count(*) FROM deliveries WHERE status = 'pending')) AS first
+             WHERE at < ?1 AND NOT EXISTS (
+                SELECT 1 FROM deliveries WHERE event_id = first.id AND status = 'pending')
+             LIMIT ?2)
             AND seq < (SELECT max(seq) FROM events)",
     )?;
     let gone = delete.execute(params![before, count(limit)])?;

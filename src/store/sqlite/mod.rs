@@ -13,6 +13,8 @@
 //! | `users`, `keys`, `tokens`, `suppressions`, `parks`, `accounts` | as their doors say | `user_id`; `app_id` |
 //! | `audit` | an administrative act, written in the transaction of its change | `account` |
 //! | `events` | what subscribers are told, by a number that only grows; written with the change it tells | `id` (where a cursor stands), `message` |
+//! | `webhooks`, `webhook_lanes` | those made at run time; how every one stands, and how far it has come | |
+//! | `deliveries` | an event on its way to a webhook | `due`, `order` (is an earlier one of the message pending?), `open`: only those under way, or dead; `event`, `message` |
 //! | `counts`, `totals` | figures, written with the change they count | |
 //!
 //! Lists by `client` or `template_id` alone have no index: one more write for every message, all day, for a question that is
@@ -25,7 +27,9 @@ mod accounts;
 mod audit;
 mod batches;
 mod callbacks;
+mod claims;
 mod counts;
+mod deliveries;
 mod events;
 mod fault;
 mod figures;
@@ -43,6 +47,7 @@ mod queue;
 mod readers;
 mod realign;
 mod receipts;
+mod replays;
 mod rescue;
 mod reseal;
 mod reserve;
@@ -55,8 +60,10 @@ mod space;
 mod standing;
 mod suppressions;
 mod tokens;
+mod tries;
 mod unit;
 mod users;
+mod webhooks;
 mod writer;
 
 use std::sync::Arc;
@@ -109,6 +116,8 @@ impl Sqlite {
             suppressions: all.clone(),
             counts: all.clone(),
             events: all.clone(),
+            webhooks: all.clone(),
+            deliveries: all.clone(),
             restore: all.clone(),
             reseal: all.clone(),
             closing: all,

@@ -4,7 +4,7 @@ use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{Row, ToSql};
 
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{BatchId, CallbackId, EventId, MessageId};
+use crate::domain::ids::{BatchId, CallbackId, DeliveryId, EventId, MessageId, WebhookId};
 use crate::domain::message::Message;
 use crate::domain::secret::Openid;
 use crate::domain::state::{Lane, OnUnknown, State};
@@ -34,6 +34,7 @@ macro_rules! as_text {
 
 as_text!(State: as_str, Lane: as_str, OnUnknown: as_str, Openid: as_str);
 as_text!(MessageId: to_string, BatchId: to_string, CallbackId: to_string, EventId: to_string);
+as_text!(WebhookId: to_string, DeliveryId: to_string);
 
 /// A row while it is read: every failure names table, column and row.
 pub(super) struct Fields<'a> {

@@ -18,6 +18,9 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/sqlite/0009_accounts.sql")),
     M::up(include_str!("../../../migrations/sqlite/0010_audit.sql")),
     M::up(include_str!("../../../migrations/sqlite/0011_events.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0012_webhooks.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0013_relay.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0014_users.sql")),
 ];
 
 /// The version that this program writes.

@@ -29,6 +29,7 @@ fn account(base_url: String, token_api: TokenApi) -> Account {
         daily_quota: None,
         templates: std::collections::BTreeMap::new(),
         replies: crate::domain::account::Replies::default(),
+        relay: None,
         quiet: None,
     }
 }

@@ -1,13 +1,14 @@
 //! The inner parts of events: one struct for each container that WeChat nests into one.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::wechat::event::DeliveryReport;
 use crate::wechat::message::{integer, optional, text};
 use crate::wechat::tree::Node;
 
 /// `ScanCodeInfo`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ScanCode {
     /// `qrcode`, `barcode`.
     pub scan_type: String,
@@ -22,7 +23,7 @@ impl ScanCode {
 }
 
 /// `SendPicsInfo`. The pictures themselves come as messages.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Pictures {
     pub count: Option<i64>,
     pub md5_sums: Vec<String>,
@@ -39,7 +40,7 @@ impl Pictures {
 }
 
 /// One template in the pop-up or in the settings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SubscribeAnswer {
     pub template_id: String,
     /// `accept`, `reject`.
@@ -60,7 +61,7 @@ impl SubscribeAnswer {
 }
 
 /// One subscription notification that was sent, or was not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SubscribeSent {
     pub template_id: String,
     pub msgid: String,
@@ -111,7 +112,7 @@ fn lists(root: &Node) -> Vec<&Node> {
 }
 
 /// `MASSSENDJOBFINISH`. `send success` still lets single recipients have failed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct MassSendReport {
     pub msgid: String,
     /// `send success`, `send fail`, `err(10001)` …
@@ -127,7 +128,7 @@ pub struct MassSendReport {
 }
 
 /// The originality check of one article.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CopyrightCheck {
     pub index: Option<i64>,
     pub user_declare_state: Option<i64>,
@@ -140,7 +141,7 @@ pub struct CopyrightCheck {
 }
 
 /// Where an article of the mass message stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ArticleUrl {
     pub index: Option<i64>,
     pub url: String,
@@ -189,7 +190,7 @@ impl ArticleUrl {
 }
 
 /// `PUBLISHJOBFINISH`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PublishReport {
     pub publish_id: String,
     /// 0: published.
@@ -200,7 +201,7 @@ pub struct PublishReport {
     pub failed: Vec<i64>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PublishedArticle {
     pub index: Option<i64>,
     pub url: String,
@@ -222,7 +223,7 @@ impl PublishReport {
 }
 
 /// What happened to a card or coupon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CardKind {
     PassCheck,
@@ -241,7 +242,7 @@ pub enum CardKind {
 }
 
 /// An event of cards and coupons. Most fields belong to one or two kinds only.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CardEvent {
     pub kind: CardKind,
     pub card_id: String,
@@ -274,7 +275,7 @@ impl CardEvent {
 }
 
 /// A step of the account's verification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum VerificationKind {
     QualificationSuccess,
@@ -286,7 +287,7 @@ pub enum VerificationKind {
 }
 
 /// The account's verification changed. An expired one ends the right to send templates.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct VerificationEvent {
     pub kind: VerificationKind,
     /// Seconds since 1970: when the verification ends.

@@ -28,7 +28,7 @@ async fn an_account_made_at_run_time_works_at_once() {
         "encoding_aes_key_set": true, "previous_token_set": false, "previous_encoding_aes_key_set": false,
         "mode": "safe", "token_api": "stable", "base_url": app.world.sandbox_url, "on_unknown": "retry",
         "daily_quota": null, "quiet_hours": null, "quiet_hours_zone": null, "templates": {"order_paid": "TPL-ORDER"},
-        "replies": {"subscribe": null, "keywords": {"help": "How?"}, "default": null}, "problem": null,
+        "replies": {"subscribe": null, "keywords": {"help": "How?"}, "default": null}, "relay": null, "problem": null,
         "created_at": app.clock.now().to_string(), "updated_at": app.clock.now().to_string(),
     });
     assert_eq!(made.json(), expected);

@@ -108,7 +108,7 @@ async fn every_route_that_asks_for_a_key_refuses_a_call_without_one_and_the_othe
         for (verb, operation) in verbs.as_object().unwrap().iter().filter(|(_, operation)| operation.is_object()) {
             let method = Method::from_bytes(verb.to_uppercase().as_bytes()).unwrap();
             let real = path.replace("{id}", SOME_ID).replace("{account}", "shop").replace("{openid}", "oX");
-            let real = real.replace("{code}", "not_found");
+            let real = real.replace("{code}", "not_found").replace("{delivery}", "whd_01ARZ3NDEKTSV4RRFFQ69G5FAV");
             assert!(!real.contains('{'), "{path} has a part that this test does not know");
             let reply = app.anonymous(method, &real).send().await;
             if operation["security"].as_array().is_some_and(|needs| !needs.is_empty()) {
@@ -138,6 +138,8 @@ async fn a_key_does_what_its_scopes_say_and_no_more() {
         (Method::GET, "/v1/accounts/shop/token".to_owned(), Scope::Token),
         (Method::GET, "/v1/accounts/shop/users/oX".to_owned(), Scope::Read),
         (Method::PUT, "/v1/accounts/shop/users/oX".to_owned(), Scope::Admin),
+        (Method::DELETE, "/v1/accounts/shop/users/oX".to_owned(), Scope::Admin),
+        (Method::GET, "/v1/accounts/shop/users".to_owned(), Scope::Read),
     ];
     for scope in [Scope::Send, Scope::Read, Scope::Token, Scope::Proxy] {
         let key = app.make_key("narrow", &[scope], None, None).await;
@@ -174,6 +176,8 @@ async fn what_belongs_to_others_is_not_there() {
     ask(Method::GET, "/v1/accounts/shop/users/oMINE").send().await.is_problem(404, "not_found");
     let bind = ask(Method::PUT, "/v1/accounts/shop/users/oMINE").json(&json!({"user_id": "u"}));
     bind.send().await.is_problem(404, "not_found");
+    ask(Method::GET, "/v1/accounts/shop/users").send().await.is_problem(404, "not_found");
+    ask(Method::DELETE, "/v1/accounts/shop/users/oMINE").send().await.is_problem(404, "not_found");
     assert_eq!(ask(Method::GET, "/v1/messages").send().await.json()["data"], json!([]));
     assert_eq!(ask(Method::GET, "/v1/messages?account=shop").send().await.json()["data"], json!([]));
     ask(Method::POST, "/send-template").json(&body).send().await.is_problem(422, "unknown_account");

@@ -23,7 +23,7 @@ pub(super) struct Ear {
 }
 
 impl Ear {
-    async fn open(app: &TestApp, query: &str, last: Option<&str>) -> Self {
+    pub(super) async fn open(app: &TestApp, query: &str, last: Option<&str>) -> Self {
         Self::open_as(app, &app.key, query, last).await
     }
 
@@ -219,6 +219,7 @@ async fn what_another_node_does_is_heard_here() {
         receipts: Vec::new(),
         user: None,
         told: Some(json!({"n": n}).to_string()),
+        is_relayed: false,
     };
     let (first, second) = (one.app.stores().inbox.clone(), two.app.stores().inbox.clone());
     for n in 0..20 {

@@ -28,7 +28,7 @@ async fn connect(app: &TestApp, key: Option<&str>, query: &str) -> Result<Socket
     connect_async(request).await.map(|(socket, _)| socket)
 }
 
-async fn open(app: &TestApp, query: &str) -> Socket {
+pub(super) async fn open(app: &TestApp, query: &str) -> Socket {
     connect(app, Some(&app.key), query).await.unwrap()
 }
 

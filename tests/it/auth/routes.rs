@@ -9,11 +9,13 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use wxgate::domain::caller::Scope;
 use wxgate::domain::clock::Clock;
+use wxgate::sandbox::CallbackRequest;
 
 use super::forms::{Credential, ask, jwt_config, over, with_rights, with_wrong_secrets};
-use crate::harness::{Setup, TestApp, order_notice};
+use crate::harness::{Setup, Subscriber, TestApp, order_notice};
 
 const OTHER: &str = "\n[accounts.other]\napp_id = \"wx00000000000other\"\napp_secret = \"other-secret\"\n";
+const CRM: &str = "secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'\naccounts = ['shop']\nallow_private = true\n";
 /// Routes that are not in the document: pages, and what WeChat calls.
 const UNDOCUMENTED: [&str; 5] = ["/", "/docs", "/openapi.json", "/wechat", "/wechat/{account}"];
 
@@ -32,19 +34,31 @@ struct House {
 }
 
 impl House {
-    /// With a scheduled message, a batch and a user of `shop`.
+    /// With a scheduled message, a batch and a user of `shop`, and a webhook that was told something of it.
     async fn open() -> Self {
-        let config = format!("{OTHER}{}", jwt_config());
+        let subscriber = Subscriber::start().await;
+        let crm = format!("[webhooks.crm]\nurl = '{}'\n{CRM}", subscriber.url);
+        let config = format!("{OTHER}{crm}{}", jwt_config());
         let app = TestApp::start_with(Setup { config, ..Setup::default() }).await;
         let sent = app.post("/send-template").json(&notice(&app)).send().await;
         let batch = app.post("/send-template/batch").json(&batch(&app)).send().await;
         assert_eq!(batch.status, 202, "{}", batch.text);
-        let ids = Ids { message: sent.field("message_id"), batch: batch.field("batch_id") };
-        let bound = app.request(Method::PUT, "/v1/accounts/shop/users/oSHOP").json(&json!({"user_id": "u7"}));
-        assert_eq!((sent.status, bound.send().await.status), (202, 200));
+        app.sandbox.send_callback(CallbackRequest::text("oSHOP", "help")).await.unwrap();
+        app.app.courier().step().await.unwrap();
+        let told = app.get("/v1/webhooks/crm/deliveries").send().await.json();
+        let delivery = told["data"][0]["id"].as_str().unwrap().to_owned();
+        let ids = Ids { message: sent.field("message_id"), batch: batch.field("batch_id"), delivery };
+        assert_eq!(sent.status, 202);
         let document = app.anonymous(Method::GET, "/openapi.json").send().await.json();
         let operations = operations(&app, &document, &ids);
-        Self { app, operations }
+        let house = Self { app, operations };
+        house.bind_user().await;
+        house
+    }
+
+    async fn bind_user(&self) {
+        let bind = self.app.request(Method::PUT, "/v1/accounts/shop/users/oSHOP").json(&json!({"user_id": "u7"}));
+        assert_eq!(bind.send().await.status, 200);
     }
 
     /// Not so fast that the address is told to wait.
@@ -73,6 +87,7 @@ fn batch(app: &TestApp) -> Value {
 struct Ids {
     message: String,
     batch: String,
+    delivery: String,
 }
 
 fn operations(app: &TestApp, document: &Value, ids: &Ids) -> Vec<Operation> {
@@ -86,8 +101,13 @@ fn operations(app: &TestApp, document: &Value, ids: &Ids) -> Vec<Operation> {
                 scopes.flat_map(|names| names.as_array().unwrap()).filter_map(Value::as_str).collect();
             assert_eq!(scopes.len(), 1, "{id} has one scope, whatever the form");
             let scope = Scope::parse(scopes.first().unwrap()).unwrap();
-            let id_of = if path.starts_with("/v1/batches") { &ids.batch } else { &ids.message };
+            let id_of = match path.split('/').nth(2) {
+                Some("batches") => &ids.batch,
+                Some("webhooks") => "crm",
+                _ => &ids.message,
+            };
             let target = path.replace("{id}", id_of).replace("{account}", "shop").replace("{openid}", "oSHOP");
+            let target = target.replace("{delivery}", &ids.delivery);
             assert!(
                 !target.contains('{'),
                 "{path} has a part that this test does not know: add a thing of `shop` for it"
@@ -105,9 +125,13 @@ fn body_of(app: &TestApp, id: &str, has_one: bool) -> String {
         "send_template" => notice(app).to_string(),
         "send_batch" => batch(app).to_string(),
         "resolve_message" => json!({"state": "sent"}).to_string(),
-        "bind_user" => json!({"user_id": "u8"}).to_string(),
+        "change_user" => json!({"user_id": "u8"}).to_string(),
         "create_event_ticket" => json!({"account": "shop"}).to_string(),
         "create_account" => json!({"name": "shop", "app_id": "wx1", "app_secret": "x"}).to_string(),
+        "create_webhook" => json!({"url": "https://crm.example.com/", "accounts": ["shop"]}).to_string(),
+        "change_webhook" => json!({"enabled": true}).to_string(),
+        "rotate_webhook_secret" => json!({}).to_string(),
+        "replay_events" => json!({"types": ["callback.*"], "dry_run": true}).to_string(),
         "change_account" => json!({"on_unknown": "hold"}).to_string(),
         _ if has_one => panic!("{id} takes a body that this test does not know: add a right one here"),
         _ => String::new(),
@@ -119,10 +143,10 @@ fn foreign(id: &str) -> (u16, &'static str) {
     match id {
         "send_template" => (422, "unknown_account"),
         "send_batch" => (422, "invalid_message"),
-        "list_messages" | "list_events" | "list_audit" => (200, ""),
+        "list_messages" | "list_events" | "list_audit" | "list_webhooks" => (200, ""),
         // Nobody asks for a WebSocket here; what one may hear is tested with the events.
         "watch_events" => (400, "malformed_request"),
-        "create_account" => (403, "forbidden"),
+        "create_account" | "create_webhook" => (403, "forbidden"),
         "list_accounts" => (200, "other"),
         _ => (404, "not_found"),
     }
@@ -180,6 +204,8 @@ async fn without_the_scope_a_route_is_forbidden() {
             house.ask(&credential, operation).await.is_problem(403, "forbidden");
         }
         for credential in with_rights(&house.app, &[operation.scope], None).await {
+            // One of the operations forgets them.
+            house.bind_user().await;
             let reply = house.ask(&credential, operation).await;
             assert!(![401, 403, 404].contains(&reply.status), "{}: {}", operation.id, reply.text);
         }

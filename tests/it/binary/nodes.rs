@@ -7,7 +7,7 @@ use serde_json::json;
 use wxgate::sandbox::Fault;
 
 use super::process::{Place, Program, until};
-use crate::harness::order_notice;
+use crate::harness::{Endpoint, order_notice};
 use crate::store::backend::Database;
 
 const MESSAGES: usize = 400;
@@ -53,6 +53,28 @@ async fn four_hundred_messages_survive_the_kill_of_a_node_and_none_shows_twice()
         metrics.contains("\nwxgate_messages_unaccounted 0\n") && total == MESSAGES
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_is_told_everything_when_the_node_that_told_it_is_killed() {
+    let (database, subscriber) = (Database::create().await, Endpoint::start().await);
+    let place = Place::prepare_in(&database.toml(), &subscriber.line("crm")).await;
+    // It takes the lane, since it is alone.
+    let first = place.start().await;
+    accept(&first, 0).await;
+    until("the webhook is told", async || subscriber.count() > 0).await;
+    let second = place.start_beside().await;
+    let accepted = stream::iter(1..60).map(|n| accept(&second, n)).buffer_unordered(16).collect::<Vec<_>>().await;
+    until("some are told", async || subscriber.count() > 20).await;
+    first.kill();
+    let killed = std::time::Instant::now();
+    let later = stream::iter(60..90).map(|n| accept(&second, n)).buffer_unordered(16).collect::<Vec<_>>().await;
+    until("everything is told", async || {
+        let told = subscriber.told();
+        accepted.iter().chain(&later).all(|id| told.iter().any(|told| told.message() == *id))
+    })
+    .await;
+    assert!(killed.elapsed() < Duration::from_secs(20), "{:?}", killed.elapsed());
 }
 
 async fn accept(program: &Program, n: usize) -> String {

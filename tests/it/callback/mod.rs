@@ -3,5 +3,8 @@
 mod dedupe;
 mod receipts;
 mod refused;
+pub(crate) mod relay;
 mod replies;
+mod told;
 mod types;
+mod users;

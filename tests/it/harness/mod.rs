@@ -3,19 +3,23 @@
 //! `TestApp::start()` runs the HTTP face; the worker and the timer are stepped: `run_until_idle`, `tick`, `advance`.
 
 mod caller;
+mod endpoint;
 mod logs;
 mod redis;
 mod road;
 pub(crate) mod sign;
+mod subscriber;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use caller::{Reply, Request};
+pub(crate) use endpoint::{Answer, Endpoint, SECRET, Told};
 pub(crate) use logs::Logs;
 pub(crate) use redis::{RedisServer, free_port};
 pub(crate) use road::{Road, Way};
+pub(crate) use subscriber::{Say, Subscriber};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wxgate::app::App;

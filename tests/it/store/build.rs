@@ -131,6 +131,7 @@ pub(crate) fn callback(dedupe_key: &str) -> NewCallback {
         receipts: Vec::new(),
         user: None,
         told: Some(r#"{"content":{}}"#.to_owned()),
+        is_relayed: false,
     }
 }
 

@@ -11,7 +11,7 @@ use wxgate::domain::ids::{BatchId, CallbackId, EventId, MessageId};
 use wxgate::domain::message::NewMessage;
 use wxgate::domain::settlement::Next;
 use wxgate::domain::state::State;
-use wxgate::store::Stores;
+use wxgate::store::{Ring, Stores};
 
 use super::backend::{Backend, House};
 use super::build::{
@@ -31,7 +31,7 @@ async fn read(stores: &Stores, filter: EventFilter) -> Vec<Event> {
     panic!("somebody holds a transaction open");
 }
 
-async fn kinds(stores: &Stores, filter: EventFilter) -> Vec<String> {
+pub(super) async fn kinds(stores: &Stores, filter: EventFilter) -> Vec<String> {
     read(stores, filter).await.into_iter().map(|event| event.kind).collect()
 }
 
@@ -351,12 +351,14 @@ async fn filters_leave_what_is_asked_for(#[values(Backend::Sqlite, Backend::Post
 #[tokio::test]
 async fn the_bell_rings_after_a_commit_that_tells(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let house = backend.open().await;
-    let rung = |wait| tokio::time::timeout(Duration::from_millis(wait), house.stores.events.rung());
-    let _ = rung(1).await;
+    let (mut one, mut other) = (house.stores.events.ring(), house.stores.events.ring());
+    let rung = async |ring: &mut Ring, wait| tokio::time::timeout(Duration::from_millis(wait), ring.rung()).await;
     let lease = leased(&house.stores, message("o1", at(0))).await;
-    assert!(rung(20).await.is_err(), "nothing is told of what is accepted");
+    assert!(rung(&mut one, 20).await.is_err(), "nothing is told of what is accepted");
     house.stores.queue.settle(lease, to_sent(Some("900")), at(1)).await.unwrap();
-    assert!(rung(5000).await.is_ok());
+    assert!(rung(&mut one, 5000).await.is_ok());
+    assert!(rung(&mut one, 20).await.is_err(), "once");
+    assert!(rung(&mut other, 5000).await.is_ok(), "each has a ring of its own");
 }
 
 async fn open_twice() -> (House, Stores) {

@@ -11,6 +11,7 @@ use wxgate::domain::ids::BootId;
 use wxgate::domain::message::MessageFilter;
 use wxgate::domain::page::PageRequest;
 use wxgate::domain::state::{Lane, State};
+use wxgate::domain::webhook::DeliveryFilter;
 use wxgate::store::{Accepted, Error, open};
 
 use super::backend::{Backend, House, sealer};
@@ -177,7 +178,13 @@ async fn rows_of_every_shipped_version_are_read_after_the_migrations() {
         assert_eq!(stores.accounts.list().await.unwrap().len(), usize::from(number >= 9));
         let acts = stores.audit.list(ActFilter::default(), PageRequest { limit: 9, after: None }).await.unwrap().items;
         assert_eq!(acts.len(), usize::from(number >= 10));
-        assert!(stores.users.by_user_id("shop", "u7").await.unwrap().is_some());
+        assert_eq!(stores.webhooks.list().await.unwrap().len(), usize::from(number >= 12));
+        assert_eq!(stores.webhooks.standings().await.unwrap().len(), usize::from(number >= 12));
+        let page = PageRequest { limit: 9, after: None };
+        let told = stores.deliveries.list(DeliveryFilter::default(), page).await.unwrap().items;
+        assert_eq!(told.len(), usize::from(number >= 12));
+        let user = stores.users.by_user_id("shop", "u7").await.unwrap().unwrap();
+        assert_eq!(user.tags.as_slice().len(), usize::from(number >= 14));
         let lent = stores.queue.lease(Lane::Urgent, &shop(), 9, at(1), HOLD).await.unwrap();
         assert_eq!(lent.len(), 1);
         stores.close().await;

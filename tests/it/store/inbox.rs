@@ -1,8 +1,10 @@
 //! `Inbox`: once only, and what receipts do.
 
 use rstest::rstest;
-use wxgate::domain::callback::{NewCallback, ReceiptEffect, Recorded};
+use wxgate::domain::callback::{NewCallback, ReceiptEffect, Recorded, RelayStanding, RelayStep};
+use wxgate::domain::event::{EventFilter, KindPattern, NewEvent, RELAY_LATE_REPLY};
 use wxgate::domain::ids::{CallbackId, MessageId};
+use wxgate::domain::relay::RelayState;
 use wxgate::domain::state::{Lane, State};
 use wxgate::store::Stores;
 
@@ -50,7 +52,7 @@ async fn a_repeat_gets_the_first_reply_and_does_nothing(
     house.restart().await;
     let again = NewCallback { reply: Some("other".to_owned()), user: seen("o9", None), ..callback("k") };
     let recorded = house.stores.inbox.record(again).await.unwrap();
-    assert_eq!(recorded, Recorded::Seen { reply: Some("<xml>hello</xml>".to_owned()) });
+    assert_eq!(recorded, Recorded::Seen { reply: Some("<xml>hello</xml>".to_owned()), relay: None });
     assert_eq!(house.stores.users.look_up("shop", &openid("o9")).await.unwrap(), None);
     let foreign = NewCallback { account: "other".to_owned(), ..callback("k") };
     assert!(matches!(house.stores.inbox.record(foreign).await.unwrap(), Recorded::First { .. }));
@@ -84,7 +86,7 @@ async fn the_first_final_receipt_wins(#[values(Backend::Sqlite, Backend::Postgre
     let contradiction = effect(&house.stores, receipt("900", "o1", "failed:user block")).await;
     assert_eq!(contradiction, ReceiptEffect::AlreadyFinal { message_id: id });
     let again = house.stores.inbox.record(receipt("900", "o1", "success")).await.unwrap();
-    assert_eq!(again, Recorded::Seen { reply: None });
+    assert_eq!(again, Recorded::Seen { reply: None, relay: None });
     assert_eq!(look_up(&house.stores, id).await.state, State::Delivered);
     assert_eq!(house.stores.counts.unmatched_receipts().await.unwrap(), 0);
 }
@@ -269,4 +271,51 @@ async fn the_inbox_is_forgotten_oldest_first_in_bounded_steps(
         let recorded = inbox.record(says(key, 900)).await.unwrap();
         assert_eq!(matches!(recorded, Recorded::Seen { .. }), known, "{key}");
     }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_relayed_callback_takes_its_steps_once_and_repeats_are_told(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    use RelayState::{Answered, Late, LateSending, LateSent, Pending};
+    let mut house = backend.open().await;
+    let step = |from, to, reply: Option<&str>| RelayStep {
+        account: "shop".to_owned(),
+        dedupe_key: "k".to_owned(),
+        from,
+        to,
+        reply: reply.map(str::to_owned),
+        event: None,
+    };
+    let standing = |moved, state, reply: Option<&str>| {
+        Some(RelayStanding { moved, state: Some(state), reply: reply.map(str::to_owned) })
+    };
+    assert_eq!(house.stores.inbox.step_relay(step(Pending, Answered, None)).await.unwrap(), None, "there is none");
+    let first = NewCallback { is_relayed: true, reply: Some("fallback".to_owned()), ..callback("k") };
+    house.stores.inbox.record(first.clone()).await.unwrap();
+    let seen = |relay, reply: &str| Recorded::Seen { reply: Some(reply.to_owned()), relay: Some(relay) };
+    assert_eq!(house.stores.inbox.record(first.clone()).await.unwrap(), seen(Pending, "fallback"));
+    let inbox = house.stores.inbox.clone();
+    // Two nodes at once: one of them answers, and both are told which answer stands.
+    let (one, two) = tokio::join!(
+        inbox.step_relay(step(Pending, Answered, Some("one"))),
+        inbox.step_relay(step(Pending, Answered, Some("two"))),
+    );
+    let (one, two) = (one.unwrap().unwrap(), two.unwrap().unwrap());
+    assert!(one.moved != two.moved && one.reply == two.reply, "{one:?} {two:?}");
+    let kept = one.reply.unwrap();
+    drop(inbox);
+    house.restart().await;
+    let inbox = house.stores.inbox.clone();
+    assert_eq!(inbox.record(first).await.unwrap(), seen(Answered, &kept));
+    assert_eq!(inbox.step_relay(step(Pending, Late, None)).await.unwrap(), standing(false, Answered, Some(&kept)));
+    assert_eq!(inbox.step_relay(step(Answered, LateSending, None)).await.unwrap(), standing(true, LateSending, None));
+    let data = r#"{"state":"late_sent"}"#.to_owned();
+    let told = NewEvent::of_account(RELAY_LATE_REPLY, "shop", at(9), data);
+    let last = RelayStep { event: Some(told), ..step(LateSending, LateSent, None) };
+    assert_eq!(inbox.step_relay(last.clone()).await.unwrap(), standing(true, LateSent, None));
+    assert_eq!(inbox.step_relay(last).await.unwrap(), standing(false, LateSent, None), "told once");
+    let all = EventFilter { kinds: vec![KindPattern::Is(RELAY_LATE_REPLY.to_owned())], ..EventFilter::default() };
+    assert_eq!(super::events::kinds(&house.stores, all).await, [RELAY_LATE_REPLY]);
 }

@@ -6,6 +6,7 @@ use rstest::rstest;
 use wxgate::domain::clock::Timestamp;
 use wxgate::domain::message::NewMessage;
 use wxgate::domain::state::{Lane, State};
+use wxgate::domain::user::UserChange;
 use wxgate::store::Stores;
 
 use super::backend::Backend;
@@ -107,7 +108,8 @@ async fn the_newest_date_is_that_of_whatever_came_last(#[values(Backend::Sqlite,
     later.received_at = at(30);
     house.stores.inbox.record(later).await.unwrap();
     assert_eq!(newest().await, Some(at(30)));
-    house.stores.users.bind("shop", &super::build::openid("o1"), Some("u1"), at(40), act()).await.unwrap();
+    let change = UserChange { user_id: Some(Some("u1".to_owned())), tags: None };
+    house.stores.users.change("shop", &super::build::openid("o1"), change, at(40), act()).await.unwrap();
     assert_eq!(newest().await, Some(at(40)));
 }
 

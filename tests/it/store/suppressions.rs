@@ -12,7 +12,7 @@ use wxgate::store::Stores;
 use super::backend::{Backend, Database};
 use super::build::{act, at, attempt, callback, leased, message, openid, receipt, seen, sent, to_sent};
 
-async fn refused(stores: &Stores, touser: &str, errcode: i64, now: i64) {
+pub(super) async fn refused(stores: &Stores, touser: &str, errcode: i64, now: i64) {
     let lease = leased(stores, message(touser, at(0))).await;
     let mut attempt = attempt(AttemptOutcome::Refused);
     (attempt.errcode, attempt.errmsg) = (Some(errcode), Some("no".to_owned()));

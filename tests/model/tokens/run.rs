@@ -285,6 +285,7 @@ fn account(base_url: String) -> Account {
         templates: BTreeMap::new(),
         replies: Replies::default(),
         daily_quota: None,
+        relay: None,
         quiet: None,
     }
 }

@@ -1,5 +1,6 @@
 //! Accounts at run time: list, make, change, delete; and their tokens.
 
+mod relay;
 pub mod request;
 pub mod token;
 pub mod view;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use utoipa::ToSchema;
 
+use super::relay::{self, RelayView};
 use crate::domain::account::{AccountChange, CallbackMode, Patch, RepliesChange, SecretField, TextsChange, TokenApi};
+use crate::domain::relay::RelayOptions;
 use crate::domain::secret::Secret;
 use crate::domain::state::OnUnknown;
 use crate::http::error::ApiError;
@@ -67,6 +69,9 @@ pub struct AccountFields {
     pub templates: TextsChange,
     #[schema(value_type = Option<RepliesFields>)]
     pub replies: Patch<RepliesChange>,
+    /// Null: none.
+    #[schema(value_type = Option<RelayView>)]
+    pub relay: Patch<RelayOptions>,
 }
 
 /// Answers to what users write.
@@ -127,6 +132,7 @@ impl AccountFields {
             quiet_hours_zone: text(fields, "quiet_hours_zone", faults),
             templates: texts(fields, "templates", faults),
             replies: replies(fields, faults),
+            relay: relay::read(fields, faults),
         }
     }
 
@@ -146,6 +152,7 @@ impl AccountFields {
             quiet_hours_zone: self.quiet_hours_zone,
             templates: self.templates,
             replies: self.replies,
+            relay: self.relay,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::relay::RelayView;
 use crate::domain::account::{Account, CallbackMode, Replies, SecretField, TokenApi};
 use crate::domain::clock::Timestamp;
 use crate::domain::state::OnUnknown;
@@ -44,6 +45,8 @@ pub struct AccountView {
     /// Short name → WeChat's template id.
     pub templates: BTreeMap<String, String>,
     pub replies: Replies,
+    /// Back ends that get its callbacks.
+    pub relay: Option<RelayView>,
     /// Why it cannot be used as it is; null when all is well.
     pub problem: Option<String>,
     /// Null for an account of the configuration.
@@ -91,6 +94,7 @@ impl From<Known> for AccountView {
             quiet_hours_zone: settings.options.quiet_hours_zone,
             templates: settings.options.templates,
             replies: settings.options.replies,
+            relay: settings.options.relay.map(RelayView::from),
             problem,
             created_at: Some(stored.created_at),
             updated_at: Some(stored.updated_at),
@@ -120,6 +124,7 @@ impl AccountView {
             quiet_hours_zone: account.quiet.map(|quiet| quiet.zone_name().to_owned()),
             templates: account.templates.clone(),
             replies: account.replies.clone(),
+            relay: account.relay.clone().map(RelayView::from),
             problem: None,
             created_at: None,
             updated_at: None,

@@ -92,6 +92,7 @@ fn account(base_url: &str) -> Account {
         daily_quota: None,
         templates: std::collections::BTreeMap::new(),
         replies: Replies::default(),
+        relay: None,
         quiet: None,
     }
 }

@@ -5,6 +5,8 @@ use wxgate::domain::ids::{CallbackId, MessageId};
 use wxgate::domain::message::MessageFilter;
 use wxgate::domain::page::PageRequest;
 use wxgate::domain::state::{Lane, State};
+use wxgate::domain::user::UserFilter;
+use wxgate::store::Stores;
 
 use super::super::backend::Database;
 use super::super::build::{
@@ -59,6 +61,7 @@ async fn no_verb_reads_through_a_table(#[values(false, true)] is_analyzed: bool)
         stores.messages.list(filter, PageRequest { limit: 20, after: None }).await.unwrap();
         let filter = MessageFilter { account: Some("shop".to_owned()), ..MessageFilter::default() };
         stores.messages.list(filter, PageRequest { limit: 20, after: None }).await.unwrap();
+        list_users(&stores, n).await;
     }
     stores.close().await;
     until("the readers have ended", async || {
@@ -73,9 +76,27 @@ async fn no_verb_reads_through_a_table(#[values(false, true)] is_analyzed: bool)
     assert!(read > 0 && read < ROWS / 2, "{read} rows were read for some 300 verbs");
 }
 
+/// By every index of users.
+async fn list_users(stores: &Stores, n: i64) {
+    let any = UserFilter::default;
+    for filter in [
+        any(),
+        UserFilter { user_id: Some(format!("u{n}")), ..any() },
+        UserFilter { subscribed: Some(false), ..any() },
+        UserFilter { tag: Some("rare".to_owned()), ..any() },
+        UserFilter { seen_after: Some(at(-2_600_000)), ..any() },
+    ] {
+        for after in [None, Some("oROW00005000"), Some(&*format!("{}/oROW00005000", at(-2_590_000).as_millis()))] {
+            let page = PageRequest { limit: 20, after: after.map(str::to_owned) };
+            let found = stores.users.list("shop", filter.clone(), page).await.unwrap();
+            assert!(!found.items.is_empty() || filter.user_id.is_some(), "{filter:?}");
+        }
+    }
+}
+
 /// Rows read in the order of the tables, and by way of indexes, so far.
 async fn reads(database: &Database) -> (i64, i64) {
-    let of = "WHERE relname IN ('messages', 'callbacks', 'receipts', 'idempotency', 'users')";
+    let of = "WHERE relname IN ('messages', 'callbacks', 'receipts', 'idempotency', 'users', 'user_tags')";
     let sequential = format!("SELECT sum(seq_tup_read)::bigint FROM pg_stat_user_tables {of}");
     let by_index = format!("SELECT coalesce(sum(idx_tup_read), 0)::bigint FROM pg_stat_user_indexes {of}");
     (database.column(&sequential).await[0], database.column(&by_index).await[0])
@@ -102,6 +123,11 @@ async fn fill(database: &Database) {
              INSERT INTO receipts (account, msgid, openid, status, received_at, callback_id, is_template)
                 SELECT 'shop', 'r' || i, 'oROW' || i % 1000, 'delivered', {then} + i, 'cbk_' || i, true
                 FROM generate_series(1, {ROWS}) AS i;
+             INSERT INTO users (account, openid, user_id, subscribed, first_seen_at, last_seen_at)
+                SELECT 'shop', 'oROW' || lpad(i::text, 8, '0'), 'u' || i, i % 1000 > 0, {then} + i * 1000, {then} + i * 1000
+                FROM generate_series(1, {ROWS}) AS i;
+             INSERT INTO user_tags SELECT 'shop', 'rare', openid FROM users WHERE NOT subscribed;
+             INSERT INTO user_tags SELECT 'shop', 'common', openid FROM users;
              INSERT INTO counts (account, lane, state, count) SELECT account, lane, state, count(*) FROM messages GROUP BY 1, 2, 3;
              UPDATE totals SET value = {ROWS} WHERE name = 'accepted' AND boot = ''"
         ))

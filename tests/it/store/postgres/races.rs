@@ -137,7 +137,7 @@ async fn a_callback_that_comes_to_both_nodes_is_one() {
         let answers: Vec<_> = join_all(records).await.into_iter().map(Result::unwrap).collect();
         let first: Vec<_> = answers.iter().filter(|(_, answer)| matches!(answer, Recorded::First { .. })).collect();
         let [(first, _)] = first[..] else { panic!("{answers:?}") };
-        let seen = Recorded::Seen { reply: Some(first.to_string()) };
+        let seen = Recorded::Seen { reply: Some(first.to_string()), relay: None };
         assert_eq!(answers.iter().filter(|(_, answer)| *answer == seen).count(), 5, "everybody gets the first reply");
     }
     a.close().await;
