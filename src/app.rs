@@ -19,8 +19,8 @@ use crate::domain::ids::BootId;
 use crate::domain::seal::Sealer;
 use crate::domain::secret::Secret;
 use crate::failpoint::{Point, reach};
-use crate::http::{self, HttpState};
-use crate::services::accept::{Accept, Turns};
+use crate::http::{self, HttpParts, HttpState};
+use crate::services::accept::{Accept, AcceptDoors, Turns};
 use crate::services::access::{Access, AccessDoors, KeyRequest};
 use crate::services::accounts::{Accounts, Register, RegisterDoors};
 use crate::services::audits::Audits;
@@ -50,7 +50,6 @@ use crate::services::webhooks::teller::Teller;
 use crate::store::redis::Link;
 use crate::store::{self, Stores};
 use crate::telemetry::metrics::Metrics;
-use crate::upstream;
 use crate::upstream::outside::OutsideClient;
 use crate::upstream::relay::RelayClient;
 use crate::upstream::wechat::WechatClient;
@@ -89,7 +88,7 @@ impl App {
         let redis = config.redis.as_ref().map(Link::new).transpose()?;
         let shared = redis.as_ref().map(|redis| store::open::share_tokens(redis, sealer.clone()));
         let nonces = redis.as_ref().map(store::open::share_nonces);
-        let client = WechatClient::new(upstream::http::client(&config.wechat)?);
+        let client = WechatClient::open(&config.wechat)?;
         let metrics = Metrics::new();
         metrics.started(clock.now());
         let accounts = Accounts::new(config.accounts.iter().cloned());
@@ -136,7 +135,7 @@ impl App {
         let tasks = TaskTracker::new();
         let running = Running::default();
         let stopping = CancellationToken::new();
-        let dispatch = Dispatch {
+        let dispatch = Arc::new(Dispatch {
             queue: stores.queue.clone(),
             accounts: accounts.clone(),
             tokens: tokens.clone(),
@@ -154,8 +153,8 @@ impl App {
             call_limit: config.wechat.timeout,
             clock: clock.clone(),
             metrics: metrics.clone(),
-        };
-        let accept = Accept {
+        });
+        let accept = Accept::new(AcceptDoors {
             outbox: stores.outbox.clone(),
             messages: stores.messages.clone(),
             users: stores.users.clone(),
@@ -173,7 +172,7 @@ impl App {
             clock: clock.clone(),
             default_ttl: config.api.ttl,
             first_lease: config.queue.lease,
-        };
+        });
         let worker = Worker {
             queue: stores.queue.clone(),
             dispatch,
@@ -254,7 +253,7 @@ impl App {
         let webhooks = WebhookAdmin::new(doors, config.webhooks.webhooks);
         let feed = Feed::new(stores.events.clone(), stopping.clone());
         let users = Users::new(stores.users.clone(), accounts, clock.clone());
-        let state = HttpState {
+        let state = HttpState::new(HttpParts {
             access: access.clone(),
             accept,
             batches,
@@ -274,7 +273,7 @@ impl App {
             server: Arc::new(config.server.clone()),
             api: Arc::new(config.api),
             callback: Arc::new(config.callback),
-        };
+        });
         let server = config.server;
         Ok(Self { server, stores, state, worker, timer, listener, courier, access, metrics, slots, tasks, stopping })
     }

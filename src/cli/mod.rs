@@ -21,6 +21,7 @@ mod signals;
 mod stored_accounts;
 
 use std::future::Future;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -111,8 +112,18 @@ fn load(file: Option<&Path>) -> Result<Config, crate::config::ConfigErrors> {
 }
 
 fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("the threads cannot be started")?.block_on(command)
+    runtime().context("the threads cannot be started")?.block_on(command)
+}
+
+/// SQLite's writer is a thread of its own. On two processors one for everything else costs least: no task wanders between
+/// two, none has to be woken on the other (docs/performance.md).
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let mut builder = match processors {
+        1 | 2 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
 }
 
 #[cfg(test)]

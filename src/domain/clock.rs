@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -56,11 +56,56 @@ fn millis_of(span: Duration) -> i64 {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Several of them stand in every message, so the years that occur are written here.
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        if let Some(text) = self.write_to(&mut text) {
+            return f.write_str(text);
+        }
         match DateTime::<Utc>::from_timestamp_millis(self.0) {
             Some(at) => f.write_str(&at.to_rfc3339_opts(SecondsFormat::Millis, true)),
             None => write!(f, "{}ms", self.0),
         }
     }
+}
+
+impl Timestamp {
+    /// `None` outside of the years 1970 to 9999.
+    fn write_to(self, text: &mut [u8; 24]) -> Option<&str> {
+        let millis = u64::try_from(self.0).ok().filter(|millis| *millis < YEAR_10000)?;
+        let (day, within) = (millis / 86_400_000, millis % 86_400_000);
+        let (year, month, day) = date_of(day);
+        let places = [
+            (0, 4, year),
+            (5, 2, month),
+            (8, 2, day),
+            (11, 2, within / 3_600_000),
+            (14, 2, within / 60_000 % 60),
+            (17, 2, within / 1_000 % 60),
+            (20, 3, within % 1_000),
+        ];
+        for (start, digits, mut value) in places {
+            for place in text.iter_mut().skip(start).take(digits).rev() {
+                *place = b'0' + u8::try_from(value % 10).unwrap_or(0);
+                value /= 10;
+            }
+        }
+        std::str::from_utf8(text).ok()
+    }
+}
+
+const YEAR_10000: u64 = 253_402_300_800_000;
+
+/// Days since 1970 → year, month and day: H. Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`.
+const fn date_of(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    // Counted from March, so that the leap day is the last of its year.
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (era * 400 + year + (month <= 2) as u64, month, day)
 }
 
 impl fmt::Debug for Timestamp {
@@ -95,7 +140,8 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the system for the time")]
     fn now(&self) -> Timestamp {
-        Timestamp(Utc::now().timestamp_millis())
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(millis_of(since))
     }
 }
 
@@ -180,6 +226,19 @@ mod tests {
         assert_eq!(at.to_string(), "2023-11-14T22:13:20.123Z");
         assert_eq!(Timestamp::parse("2023-11-15T06:13:20.123+08:00"), Some(at));
         assert_eq!(Timestamp::parse("yesterday"), None);
+        for (millis, text) in [(-1, "1969-12-31T23:59:59.999Z"), (253_402_300_800_000, "+10000-01-01T00:00:00.000Z")] {
+            assert_eq!(Timestamp::from_millis(millis).to_string(), text);
+        }
+        assert_eq!(Timestamp::from_millis(i64::MAX).to_string(), format!("{}ms", i64::MAX));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_day_is_written_as_chrono_writes_it(millis in 0..253_402_300_800_000i64) {
+            let chrono = DateTime::<Utc>::from_timestamp_millis(millis).unwrap();
+            let expected = chrono.to_rfc3339_opts(SecondsFormat::Millis, true);
+            proptest::prop_assert_eq!(Timestamp::from_millis(millis).to_string(), expected);
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ use error::{ApiError, Code};
 use extract::caller;
 use front::Front;
 use shed::Shed;
-pub use state::HttpState;
+pub use state::{HttpParts, HttpState};
 
 /// Every route. `/metrics` is left out when it has an address of its own ([`metrics_router`]).
 pub fn router(state: HttpState) -> Router {
@@ -91,7 +91,7 @@ fn api(state: &HttpState) -> Router<HttpState> {
         .route("/v1/webhooks/{id}/deliveries/{delivery}/retry", post(webhooks::deliveries::retry))
         .route("/v1/accounts/{account}/users/{openid}", get(users::look_up).put(users::change).delete(users::forget))
         .route("/v1/accounts/{account}/users", get(users::list))
-        .route_layer(from_fn_with_state(state.clone(), signed::prove))
+        .route_layer(signed::Prove::new(state.clone()))
 }
 
 fn wechat(state: &HttpState) -> MethodRouter<HttpState> {

@@ -1,5 +1,6 @@
 //! What the handlers are built from.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
@@ -23,9 +24,12 @@ use crate::services::verify::Verify;
 use crate::services::webhooks::admin::WebhookAdmin;
 use crate::telemetry::metrics::Metrics;
 
-/// Services and the sections that the faces need. Cheap to clone.
+/// What the faces need. A clone is one count: every request makes several.
 #[derive(Clone)]
-pub struct HttpState {
+pub struct HttpState(Arc<HttpParts>);
+
+/// Services, and the sections of the configuration.
+pub struct HttpParts {
     pub access: Access,
     pub accept: Accept,
     pub batches: Batches,
@@ -45,6 +49,20 @@ pub struct HttpState {
     pub server: Arc<ServerConfig>,
     pub api: Arc<ApiConfig>,
     pub callback: Arc<CallbackConfig>,
+}
+
+impl HttpState {
+    pub fn new(parts: HttpParts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for HttpState {
+    type Target = HttpParts;
+
+    fn deref(&self) -> &HttpParts {
+        &self.0
+    }
 }
 
 macro_rules! parts {

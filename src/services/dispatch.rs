@@ -254,7 +254,7 @@ impl Dispatch {
     async fn call(&self, trip: &Trip, account: &Account, token: &AccessToken) -> Call {
         let started_at = self.clock.now();
         let started = Instant::now();
-        let reply = self.client.send_template(account, &token.token, trip.lease.body.clone()).await;
+        let reply = self.client.send_template(account, &token.token, &trip.lease.body).await;
         let took = started.elapsed();
         let label = match &reply {
             Ok(answer) => errcode_label(answer.errcode),

@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::span_fields::SpanFields;
 use super::writer::{self, LogGuard};
 use crate::config::telemetry::{LogFormat, TelemetryConfig};
 
@@ -33,7 +34,8 @@ where
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match format {
         LogFormat::Json => {
-            Box::new(builder.json().flatten_event(true).with_current_span(true).with_span_list(false).finish())
+            let builder = builder.json().flatten_event(true).with_current_span(true).with_span_list(false);
+            Box::new(builder.fmt_fields(SpanFields).finish())
         }
         LogFormat::Text => Box::new(builder.with_ansi(false).finish()),
     }

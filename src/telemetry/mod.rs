@@ -2,6 +2,7 @@
 
 pub mod logging;
 pub mod metrics;
+mod span_fields;
 mod writer;
 
 pub use writer::LogGuard;

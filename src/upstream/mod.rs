@@ -1,5 +1,6 @@
 //! Calls that leave the gateway.
 
+mod direct;
 pub mod http;
 pub mod outside;
 pub mod relay;

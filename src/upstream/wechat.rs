@@ -3,6 +3,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::direct::{Direct, Fault};
+use super::http::BuildError;
+use crate::config::wechat::WechatConfig;
 use crate::domain::account::{Account, TokenApi};
 use crate::domain::secret::Secret;
 use crate::failpoint::{Point, reach};
@@ -15,6 +21,7 @@ const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
 const WORDS_LIMIT_BYTES: usize = 1024;
 /// No token lives longer (access_token page), whatever an answer says.
 const TOKEN_LIFE_SECONDS: u64 = 7200;
+const TOO_LONG: &str = "the answer is longer than 64 KiB";
 const JSON: &str = "application/json; charset=utf-8";
 
 /// How a call ended without an answer.
@@ -75,11 +82,20 @@ pub enum TokenReply {
 #[derive(Clone)]
 pub struct WechatClient {
     http: reqwest::Client,
+    /// For sends; `None` when a proxy stands between.
+    direct: Option<Direct>,
 }
 
 impl WechatClient {
+    /// Every call goes through this client.
     pub fn new(http: reqwest::Client) -> Self {
-        Self { http }
+        Self { http, direct: None }
+    }
+
+    pub fn open(config: &WechatConfig) -> Result<Self, BuildError> {
+        let tls = super::http::tls()?;
+        let direct = config.proxy.is_none().then(|| Direct::new(config, tls.clone()));
+        Ok(Self { http: super::http::client_with(config, tls)?, direct })
     }
 
     /// `POST /cgi-bin/stable_token`, or `GET /cgi-bin/token` for a legacy account (`force` means nothing there: each call
@@ -111,13 +127,18 @@ impl WechatClient {
     }
 
     /// `POST /cgi-bin/message/template/send` with a body made at accept. Page "sendTemplateMessage".
-    pub async fn send_template(&self, account: &Account, token: &Secret, body: String) -> Result<Answer, CallError> {
+    pub async fn send_template(&self, account: &Account, token: &Secret, body: &str) -> Result<Answer, CallError> {
         let url = url_with(
             &format!("{}/cgi-bin/message/template/send", account.base_url),
             &[("access_token", token.expose())],
         );
-        let request = self.http.post(url).header("content-type", JSON).body(body);
-        let answer = call(request, token.expose()).await?;
+        let answer = match &self.direct {
+            Some(direct) => call_directly(direct, url, body, token.expose()).await?,
+            None => {
+                let request = self.http.post(url).header("content-type", JSON).body(body.to_owned());
+                call(request, token.expose()).await?
+            }
+        };
         if answer.errcode == 0 && answer.body.get("errcode").is_none() && answer.msgid.is_none() {
             return Err(garbage("the answer holds neither errcode nor msgid"));
         }
@@ -151,10 +172,19 @@ pub fn errcode_label(errcode: i64) -> String {
 }
 
 fn url_with(base: &str, query: &[(&str, &str)]) -> String {
-    let mut url = String::from(base);
-    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
-    url.push('?');
-    url.push_str(&query);
+    let mut url = String::with_capacity(base.len() + 512);
+    url.push_str(base);
+    let stays = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'*');
+    for (index, (name, value)) in query.iter().enumerate() {
+        url.push(if index == 0 { '?' } else { '&' });
+        url.push_str(name);
+        url.push('=');
+        // WeChat's tokens are plain, and long.
+        match value.bytes().fold(true, |all, b| all & stays(b)) {
+            true => url.push_str(value),
+            false => url.extend(url::form_urlencoded::byte_serialize(value.as_bytes())),
+        }
+    }
     url
 }
 
@@ -165,30 +195,45 @@ async fn call(request: reqwest::RequestBuilder, secret: &str) -> Result<Answer, 
     reach(Point::CallHead);
     let status = response.status();
     let body = read_limited(response).await?;
+    understand(status, &body, secret)
+}
+
+async fn call_directly(direct: &Direct, url: String, body: &str, secret: &str) -> Result<Answer, CallError> {
+    reach(Point::CallReady);
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    let (status, body) = direct.post(&url, JSON, body, ANSWER_LIMIT_BYTES).await.map_err(|fault| match fault {
+        Fault::NotSent(detail) => CallError::NotSent { detail },
+        Fault::TimedOut => CallError::NoAnswer { kind: NoAnswer::TimedOut, detail: "no answer in time".to_owned() },
+        Fault::Broken(detail) => CallError::NoAnswer { kind: NoAnswer::Broken, detail },
+        Fault::TooLong => garbage(TOO_LONG),
+    })?;
+    understand(status, &body, secret)
+}
+
+fn understand(status: StatusCode, body: &[u8], secret: &str) -> Result<Answer, CallError> {
     if !status.is_success() {
         return Err(garbage(&format!("HTTP {status}")));
     }
-    let mut answer = Answer::parse(&body).map_err(|error| garbage(&error.to_string()))?;
-    answer.errmsg = presentable(&answer.errmsg, secret);
+    let mut answer = Answer::parse(body).map_err(|error| garbage(&error.to_string()))?;
+    presentable(&mut answer.errmsg, secret);
     Ok(answer)
 }
 
 /// WeChat's words are kept and shown. Whoever answers in its place may have written back what it was sent, or a book.
-fn presentable(errmsg: &str, secret: &str) -> String {
-    let in_query: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-    let mut words = errmsg.to_owned();
-    for hidden in [secret, &in_query].into_iter().filter(|hidden| !hidden.is_empty()) {
-        words = words.replace(hidden, "***");
+fn presentable(words: &mut String, secret: &str) {
+    // As it stands in a query it is no shorter.
+    if !secret.is_empty() && words.len() >= secret.len() {
+        let in_query: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        *words = words.replace(secret, "***").replace(&in_query, "***");
     }
     words.truncate(words.floor_char_boundary(WORDS_LIMIT_BYTES));
-    words
 }
 
 async fn read_limited(mut response: reqwest::Response) -> Result<Vec<u8>, CallError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| no_answer(&error))? {
         if body.len() + chunk.len() > ANSWER_LIMIT_BYTES {
-            return Err(garbage("the answer is longer than 64 KiB"));
+            return Err(garbage(TOO_LONG));
         }
         body.extend_from_slice(&chunk);
     }

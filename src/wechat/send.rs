@@ -3,6 +3,8 @@
 //! WeChat refuses `\uXXXX` (40033, 47002): everything is written as raw UTF-8, and the control characters that JSON
 //! could write in no other way are dropped first.
 
+use std::borrow::Cow;
+
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// A template message, borrowed from where it is kept.
@@ -103,8 +105,13 @@ impl Serialize for StableToken<'_> {
 }
 
 /// Without control characters; line breaks and tabs stay, as JSON has short forms for them.
-pub(super) fn clean(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t')).collect()
+pub(super) fn clean(text: &str) -> Cow<'_, str> {
+    let is_dropped = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    // The upper ones begin with 0xC2 in UTF-8. A fold without an early end looks at many bytes at once.
+    if !text.bytes().fold(false, |found, b| found | (b < 0x20) | (b == 0x7f) | (b == 0xc2)) {
+        return Cow::Borrowed(text);
+    }
+    text.chars().filter(|c| !is_dropped(*c)).collect()
 }
 
 /// Which API's quota is asked for: no host, no query (page "getApiQuota").

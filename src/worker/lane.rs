@@ -43,7 +43,7 @@ const LEASES_AT_ONCE: usize = 64;
 #[derive(Clone)]
 pub struct Worker {
     pub queue: Arc<dyn store::Queue>,
-    pub dispatch: Dispatch,
+    pub dispatch: Arc<Dispatch>,
     /// Attempts under way, shared with the accepting side.
     pub slots: Slots,
     pub tasks: TaskTracker,

@@ -62,7 +62,7 @@ fn lease(held: &Held, flaw: Option<Broken>) -> Lease {
         until: held.until,
         account: Arc::from("shop"),
         touser: Openid::parse("oPERSON").expect("an openid"),
-        body: String::new(),
+        body: Arc::from(""),
         lane: Lane::Normal,
         on_unknown: if repeats { OnUnknown::Retry } else { held.on_unknown },
         created_at: held.created_at,

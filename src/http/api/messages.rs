@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_LOCATION, LINK, LOCATION};
+use http::header::{CONTENT_LOCATION, CONTENT_TYPE, LINK, LOCATION};
 use http::{HeaderName, HeaderValue, Uri};
 use utoipa::ToSchema;
 
@@ -32,6 +32,7 @@ use crate::services::accept::{Accept, Kept, Wait};
 use crate::services::reports::Reports;
 
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const LIST: &str = "/v1/messages";
 
 /// Send one message.
@@ -79,7 +80,10 @@ fn answer(kept: Kept) -> Response {
     reach(Point::AnswerReady);
     let id = kept.message.id;
     let mut response = match status_of(&kept.message) {
-        Ok(status) => (status, axum::Json(SentView::of(kept.message, kept.warnings))).into_response(),
+        Ok(status) => match serde_json::to_vec(&SentView::of(kept.message, kept.warnings)) {
+            Ok(body) => (status, [(CONTENT_TYPE, JSON)], body).into_response(),
+            Err(_) => ApiError::internal().into_response(),
+        },
         Err(problem) => problem.into_response(),
     };
     if let Ok(location) = HeaderValue::from_str(&format!("{LIST}/{id}")) {

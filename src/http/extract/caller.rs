@@ -114,16 +114,22 @@ fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     }
 }
 
+const SIGNED: [HeaderName; 4] = [X_WXGATE_KEY, X_WXGATE_TIMESTAMP, X_WXGATE_NONCE, X_WXGATE_SIGNATURE];
+
+/// It has at least one of the four headers.
+pub(in crate::http) fn is_signed(headers: &HeaderMap) -> bool {
+    SIGNED.iter().any(|name| headers.contains_key(name))
+}
+
 /// The four headers of a signed request; `None` when it has none of them. Each comes once, and without an `Authorization`.
 pub(in crate::http) fn signed_headers(headers: &HeaderMap) -> Result<Option<SignedHeaders<'_>>, ApiError> {
-    let names = [X_WXGATE_KEY, X_WXGATE_TIMESTAMP, X_WXGATE_NONCE, X_WXGATE_SIGNATURE];
-    if !names.iter().any(|name| headers.contains_key(name)) {
+    if !is_signed(headers) {
         return Ok(None);
     }
     if headers.contains_key(AUTHORIZATION) {
         return Err(refuse("a signed request has no Authorization header: send one or the other"));
     }
-    let [key, timestamp, nonce, signature] = names.each_ref().map(|name| only(headers, name));
+    let [key, timestamp, nonce, signature] = SIGNED.each_ref().map(|name| only(headers, name));
     match (key, timestamp, nonce, signature) {
         (Some(key), Some(timestamp), Some(nonce), Some(signature)) => {
             Ok(Some(SignedHeaders { key, timestamp, nonce, signature }))

@@ -7,7 +7,7 @@ use http::request::Parts;
 use crate::http::error::{ApiError, Code};
 use crate::services::accept::FieldError;
 
-const HEADER: &str = "idempotency-key";
+pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// The caller's guard against doubles, if there is one.
 pub struct IdempotencyKey(pub Option<String>);
@@ -21,7 +21,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
 }
 
 fn read(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let mut values = headers.get_all(HEADER).iter();
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
@@ -44,8 +44,9 @@ mod tests {
     use super::*;
 
     fn with(values: &[&str]) -> Result<Option<String>, ApiError> {
-        let header =
-            |value: &&str| (HeaderName::from_static(HEADER), HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        let header = |value: &&str| {
+            (HeaderName::from_static(IDEMPOTENCY_KEY), HeaderValue::from_bytes(value.as_bytes()).unwrap())
+        };
         read(&values.iter().map(header).collect())
     }
 

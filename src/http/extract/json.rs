@@ -6,14 +6,17 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde::Deserialize;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::http::body::{self, BodyLimits};
 use crate::http::error::{ApiError, Code};
+use crate::http::extract::idempotency::IDEMPOTENCY_KEY;
 use crate::services::accept::FieldError;
 
+/// It acts as the idempotency key when there is no header.
+const CLIENT_MSG_ID: &str = "client_msg_id";
 /// Nothing of ours is nested deeper; it bounds the work, which is bytes × depth.
 const MAX_DEPTH: usize = 16;
 
@@ -37,7 +40,8 @@ pub trait FromJson: Sized {
 /// The body of a request, read and checked for its shape. Goes last in a handler.
 pub struct ApiJson<T> {
     pub value: T,
-    /// SHA-256 of the canonical text, in hex: equal for bodies that differ only in blanks and the order of keys.
+    /// SHA-256 of the canonical text, in hex: equal for bodies that differ only in blanks and the order of keys. Empty when
+    /// the request has no key to compare it by.
     pub hash: String,
 }
 
@@ -52,10 +56,11 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         check_content_type(request.headers())?;
         check_content_encoding(request.headers())?;
+        let has_key = request.headers().contains_key(IDEMPOTENCY_KEY);
         let limits = BodyLimits::from_ref(state);
         let bytes = body::read(request.into_body(), &limits).await.map_err(|error| error.refuse(&limits))?;
         let json = read(&bytes)?;
-        let hash = json.canonical_hash();
+        let hash = if has_key || json.has(CLIENT_MSG_ID) { json.canonical_hash() } else { String::new() };
         Ok(Self { value: T::from_json(json)?, hash })
     }
 }
@@ -114,18 +119,26 @@ fn fault(path: &str, code: &'static str, detail: impl Into<String>) -> FieldErro
 }
 
 impl Json {
-    /// Text → tree. Refuses what is not JSON, a key that comes twice in one object, and nesting that no request needs.
-    pub fn parse(text: &str) -> Result<Self, FieldError> {
-        let raw: &RawValue =
-            serde_json::from_str(text).map_err(|error| fault("", "json", format!("not JSON: {error}")))?;
-        Self::grow(raw, &mut String::new(), 0)
+    fn has(&self, name: &str) -> bool {
+        matches!(self, Self::Object(members) if members.iter().any(|(written, _)| written == name))
     }
 
-    fn grow(raw: &RawValue, path: &mut String, depth: usize) -> Result<Self, FieldError> {
+    /// Text → tree. Refuses what is not JSON, a key that comes twice in one object, and nesting that no request needs.
+    pub fn parse(text: &str) -> Result<Self, FieldError> {
+        // Nearly all is right, and read in one go. What is not, and numbers with a point, are looked at piece by piece.
+        serde_json::from_str::<Whole>(text).map(|Whole(json)| json).or_else(|_| Self::parse_slowly(text))
+    }
+
+    fn parse_slowly(text: &str) -> Result<Self, FieldError> {
+        let raw: &RawValue =
+            serde_json::from_str(text).map_err(|error| fault("", "json", format!("not JSON: {error}")))?;
+        Self::grow(raw.get(), &mut String::new(), 0)
+    }
+
+    fn grow(text: &str, path: &mut String, depth: usize) -> Result<Self, FieldError> {
         if depth > MAX_DEPTH {
             return Err(fault(path, "too_deep", format!("nested deeper than {MAX_DEPTH}")));
         }
-        let text = raw.get();
         // The syntax was checked when the raw text was cut out; what may still fail is an escape in a string.
         let broken = |path: &str, error: serde_json::Error| fault(path, "json", format!("not JSON: {error}"));
         match text.as_bytes().first() {
@@ -139,7 +152,7 @@ impl Json {
                 for (name, raw) in members {
                     let parent = path.len();
                     push(path, &name);
-                    object.push((name, Self::grow(raw, path, depth + 1)?));
+                    object.push((name, Self::grow(raw.get(), path, depth + 1)?));
                     path.truncate(parent);
                 }
                 Ok(Self::Object(object))
@@ -150,7 +163,7 @@ impl Json {
                 for (index, raw) in items.into_iter().enumerate() {
                     let parent = path.len();
                     push(path, &index.to_string());
-                    array.push(Self::grow(raw, path, depth + 1)?);
+                    array.push(Self::grow(raw.get(), path, depth + 1)?);
                     path.truncate(parent);
                 }
                 Ok(Self::Array(array))
@@ -220,13 +233,96 @@ fn quoted(text: &str) -> String {
 /// One step of a JSON pointer.
 pub(in crate::http) fn push(path: &mut String, name: &str) {
     path.push('/');
-    path.push_str(&name.replace('~', "~0").replace('/', "~1"));
+    match name.bytes().any(|b| matches!(b, b'~' | b'/')) {
+        true => path.push_str(&name.replace('~', "~0").replace('/', "~1")),
+        false => path.push_str(name),
+    }
 }
 
-fn doubled<'a>(members: &'a [(String, &RawValue)]) -> Option<&'a str> {
+fn doubled<T>(members: &[(String, T)]) -> Option<&str> {
     let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
     names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
+/// A tree that is read in one pass. An error says only that there is something to be looked at.
+struct Whole(Json);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Branch { depth: 0 }.deserialize(deserializer).map(Self)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Branch {
+    depth: usize,
+}
+
+impl Branch {
+    fn next<E: serde::de::Error>(self) -> Result<Self, E> {
+        let depth = self.depth + 1;
+        if depth > MAX_DEPTH { Err(E::custom("too deep")) } else { Ok(Self { depth }) }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Branch {
+    type Value = Json;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Branch {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON without fractions")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
+        Ok(Json::Number(value.to_string()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
+        Ok(Json::Number(value.to_string()))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Json, E> {
+        Ok(Json::String(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Json, E> {
+        Ok(Json::String(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element_seed(self.next()?)? {
+            array.push(item);
+        }
+        Ok(Json::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Json, A::Error> {
+        let mut object: Vec<(String, Json)> = Vec::with_capacity(8);
+        while let Some(name) = members.next_key()? {
+            object.push((name, members.next_value_seed(self.next()?)?));
+        }
+        match doubled(&object) {
+            Some(_) => Err(serde::de::Error::custom("a key comes twice")),
+            None => Ok(Json::Object(object)),
+        }
+    }
 }
 
 /// The members of one object, unread.
@@ -319,6 +415,16 @@ mod tests {
             let ours = Json::parse(&text).is_ok();
             let theirs = serde_json::from_str::<serde_json::Value>(&text).is_ok();
             prop_assert!(theirs || !ours, "taken, but not JSON: {}", text);
+        }
+
+        #[test]
+        fn in_one_go_or_piece_by_piece_is_the_same(
+            text in r#"[\[\]{}",:0-2a-c\\ .eE+-]{0,24}|("[ab]":(-?[0-9]{1,22}(\.0)?|\[1,"x\\u00e9",true,null\]|\{\}),?){0,3}"#
+        ) {
+            let wrapped = format!("{{{text}}}");
+            for text in [&text, &wrapped] {
+                prop_assert_eq!(Json::parse(text), Json::parse_slowly(text), "{}", text);
+            }
         }
     }
 

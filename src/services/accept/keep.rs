@@ -12,8 +12,8 @@ use crate::services::dispatch::Audience;
 use crate::services::outcomes::{Progress, Waiter};
 use crate::services::slots::Slot;
 use crate::store::{self, Accepted};
-use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// What the first attempt of a message holds.
@@ -34,33 +34,37 @@ impl Accept {
     ) -> Result<Kept, AcceptError> {
         let mut view = view_of(&message);
         let wait = worth_waiting(wait, &message);
-        let waiter = matches!(wait, Wait::UpTo(_)).then(|| self.outcomes.wait_for(message.id));
+        let mut waiter = match wait {
+            Wait::UpTo(limit) => Some((self.outcomes.wait_for(message.id), Instant::now() + limit)),
+            Wait::Not => None,
+        };
         let lent = self.lend(&message, wait);
+        let is_lent = lent.is_some();
         if lent.is_some() {
             begin_sending(&mut view);
         }
         let audience = if waiter.is_some() { Audience::Caller } else { Audience::Nobody };
-        match self.walk(message, turn, lent, audience).await? {
+        let mut walk = self.walk(message, turn, lent, audience);
+        let first = match &mut waiter {
+            Some((waiter, deadline)) if is_lent => walk.first_step(waiter, *deadline).await,
+            _ => None,
+        };
+        match walk.accepted().await? {
             Accepted::New => {}
             Accepted::Replay { message_id } => return self.replay(message_id, view, warnings).await,
             Accepted::Mismatch { message_id } => return Err(AcceptError::IdempotencyMismatch { message_id }),
         }
-        if let (Some(waiter), Wait::UpTo(limit)) = (waiter, wait) {
-            wait_for_outcome(waiter, limit, &self.stopping, &mut view).await;
+        if let Some((waiter, deadline)) = waiter {
+            wait_for_outcome(waiter, first, deadline, &self.stopping, &mut view).await;
         }
         Ok(Kept { message: view, replayed: false, warnings, limits: Vec::new() })
     }
 
     /// Keeps the message and goes on with it in a task of its own: a caller that leaves between the two must not leave a
     /// leased row that nobody works on.
-    pub(super) async fn walk(
-        &self,
-        message: NewMessage,
-        turn: Option<Turn>,
-        lent: Option<Lent>,
-        audience: Audience,
-    ) -> Result<Accepted, store::Error> {
+    pub(super) fn walk(&self, message: NewMessage, turn: Option<Turn>, lent: Option<Lent>, audience: Audience) -> Walk {
         let (told, accepted) = oneshot::channel();
+        let (going, stopped) = oneshot::channel();
         let this = self.clone();
         self.tasks.spawn(async move {
             let hold = lent.as_ref().map(|_| this.first_lease);
@@ -69,6 +73,7 @@ impl Accept {
             let goes_on = matches!(accepted, Ok(Accepted::New));
             // The caller may have left; the message has not.
             let _ = told.send(accepted);
+            let going = goes_on.then_some(going);
             if goes_on {
                 reach(Point::AcceptKept);
             }
@@ -84,10 +89,9 @@ impl Accept {
                 }
                 None => this.slots.ring(),
             }
+            drop(going);
         });
-        accepted.await.unwrap_or_else(|_| {
-            Err(store::Error::Unavailable { reason: "the accepting task ended before the store answered".to_owned() })
-        })
+        Walk { accepted, stopped }
     }
 
     /// What an attempt right now needs, if it can be had. What could not be called for anyway is left to the queue.
@@ -128,6 +132,32 @@ impl Accept {
                 Ok(Kept { message: Message { id, ..asked }, replayed: true, warnings, limits: Vec::new() })
             }
         }
+    }
+}
+
+/// A message on its way in a task of its own.
+pub(super) struct Walk {
+    accepted: oneshot::Receiver<Result<Accepted, store::Error>>,
+    /// Closed when the way ends; at once when it is not even begun.
+    stopped: oneshot::Receiver<()>,
+}
+
+impl Walk {
+    /// The first that is told of the message, when that comes before anything else. That it was accepted is then known, too: a
+    /// caller that only waits for the outcome is woken once, not twice.
+    async fn first_step(&mut self, waiter: &mut Waiter, deadline: Instant) -> Option<Progress> {
+        tokio::select! {
+            biased;
+            progress = waiter.next() => progress,
+            _ = &mut self.stopped => None,
+            () = tokio::time::sleep_until(deadline) => None,
+        }
+    }
+
+    async fn accepted(self) -> Result<Accepted, store::Error> {
+        self.accepted.await.unwrap_or_else(|_| {
+            Err(store::Error::Unavailable { reason: "the accepting task ended before the store answered".to_owned() })
+        })
     }
 }
 
@@ -180,21 +210,21 @@ pub(super) fn begin_sending(view: &mut Message) {
 /// at once: it is on disk, and goes on after the restart.
 pub(super) async fn wait_for_outcome(
     mut waiter: Waiter,
-    limit: Duration,
+    mut first: Option<Progress>,
+    deadline: Instant,
     stopping: &CancellationToken,
     view: &mut Message,
 ) {
-    let deadline = tokio::time::Instant::now() + limit;
     while view.state.is_under_way() {
         let is_attempted = view.state == State::Sending;
         tokio::select! {
             biased;
-            progress = waiter.next() => match progress {
+            progress = next(&mut first, &mut waiter) => match progress {
                 Some(progress) => {
                     apply(view, progress);
                     let pause = view.next_attempt_at.map(|next| next.since(view.updated_at));
                     // Nothing more comes of waiting for that.
-                    if pause.is_some_and(|pause| tokio::time::Instant::now() + pause > deadline) {
+                    if pause.is_some_and(|pause| Instant::now() + pause > deadline) {
                         return;
                     }
                 }
@@ -203,6 +233,13 @@ pub(super) async fn wait_for_outcome(
             () = tokio::time::sleep_until(deadline) => return,
             () = stopping.cancelled(), if !is_attempted => return,
         }
+    }
+}
+
+async fn next(first: &mut Option<Progress>, waiter: &mut Waiter) -> Option<Progress> {
+    match first.take() {
+        Some(progress) => Some(progress),
+        None => waiter.next().await,
     }
 }
 

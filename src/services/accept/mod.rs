@@ -9,6 +9,7 @@ mod keep;
 mod limit;
 mod turns;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,9 +38,12 @@ use crate::store::{self, Accepted};
 
 const ENDPOINT: &str = "POST /send-template";
 
-/// The doors this station needs.
+/// The station. A clone is one count: every request makes several.
 #[derive(Clone)]
-pub struct Accept {
+pub struct Accept(Arc<AcceptDoors>);
+
+/// The doors this station needs.
+pub struct AcceptDoors {
     pub outbox: Arc<dyn store::Outbox>,
     pub messages: Arc<dyn store::Messages>,
     pub users: Arc<dyn store::Users>,
@@ -49,7 +53,7 @@ pub struct Accept {
     pub limits: Limits,
     pub quotas: Quotas,
     pub turns: Turns,
-    pub dispatch: Dispatch,
+    pub dispatch: Arc<Dispatch>,
     pub outcomes: Outcomes,
     /// Attempts under way, shared with the worker, which is rung when a message is left to it.
     pub slots: Slots,
@@ -69,7 +73,19 @@ pub(crate) struct Item {
     on_limit: OnLimit,
 }
 
+impl Deref for Accept {
+    type Target = AcceptDoors;
+
+    fn deref(&self) -> &AcceptDoors {
+        &self.0
+    }
+}
+
 impl Accept {
+    pub fn new(doors: AcceptDoors) -> Self {
+        Self(Arc::new(doors))
+    }
+
     /// Keeps one send and waits for its outcome as asked. What is kept goes on when the caller leaves.
     pub async fn send(&self, caller: &Caller, input: SendInput, wait: Wait) -> Result<Kept, AcceptError> {
         let on_limit = input.on_limit;

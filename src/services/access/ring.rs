@@ -37,6 +37,8 @@ pub(super) struct Ring {
 #[derive(Clone)]
 pub(super) struct Entry {
     pub(super) key: Key,
+    /// `key.secret_sha256`; `None`: it is none, and nothing fits it.
+    digest: Option<[u8; 32]>,
     uses: Arc<Uses>,
 }
 
@@ -135,7 +137,8 @@ impl Ring {
 impl Entry {
     fn new(key: Key) -> Self {
         let last = AtomicI64::new(NEVER);
-        Self { key, uses: Arc::new(Uses { last, kept: AtomicI64::new(NEVER), kept_at: AtomicI64::new(NEVER) }) }
+        let digest = hex::decode(&key.secret_sha256).ok().and_then(|bytes| bytes.try_into().ok());
+        Self { key, digest, uses: Arc::new(Uses { last, kept: AtomicI64::new(NEVER), kept_at: AtomicI64::new(NEVER) }) }
     }
 
     /// It works, and allows what it allowed when it let this caller in.
@@ -205,10 +208,10 @@ pub(super) fn fault_of(key: &Key, now: Timestamp) -> Option<&'static str> {
 }
 
 /// The caller whose secret has this hash. Every key is compared, so that the time taken says nothing.
-pub(super) fn admit(found: &[Entry], hash: &str, now: Timestamp) -> Result<Caller, &'static str> {
+pub(super) fn admit(found: &[Entry], hash: &[u8; 32], now: Timestamp) -> Result<Caller, &'static str> {
     let mut admitted = Err(if found.is_empty() { "there is no such key" } else { "the secret is wrong" });
     for entry in found {
-        let matches: bool = entry.key.secret_sha256.as_bytes().ct_eq(hash.as_bytes()).into();
+        let matches = entry.digest.is_some_and(|digest| digest.ct_eq(hash).into());
         match fault_of(&entry.key, now) {
             _ if !matches => {}
             None => admitted = Ok(entry),

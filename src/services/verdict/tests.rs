@@ -15,7 +15,7 @@ fn lease() -> Lease {
         until: NOW.plus(Duration::from_secs(60)),
         account: "shop".into(),
         touser: Openid::parse("o1").unwrap(),
-        body: "{}".to_owned(),
+        body: "{}".into(),
         lane: Lane::Normal,
         on_unknown: OnUnknown::Retry,
         created_at: NOW,

@@ -150,7 +150,7 @@ impl LendDue {
             until: self.until,
             account: account.clone(),
             touser: fields.parsed("touser", Openid::parse)?,
-            body: fields.get("body")?,
+            body: fields.get::<String>("body")?.into(),
             lane: self.lane,
             on_unknown: fields.parsed("on_unknown", OnUnknown::parse)?,
             created_at: fields.get("created_at")?,

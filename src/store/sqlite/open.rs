@@ -28,6 +28,9 @@ use crate::store::{Error, Stores};
 
 /// How long a writer waits for another program's transaction.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pages that a connection keeps in memory, at most, in KiB. SQLite's own 2 MiB are those of a few hundred messages; with much
+/// more, the end of each transaction costs more than the pages that are read again.
+const CACHE_KIB: i64 = 8 * 1024;
 /// Statements that the writer keeps prepared: all of ours.
 const STATEMENTS: usize = 112;
 
@@ -189,6 +192,7 @@ fn connect(path: &Path) -> Result<Connection, Error> {
     }
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "foreign_keys", true)?;
+    conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
     // What a statement may have to take back: a file for each batch costs more than its few pages of memory.
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(conn)

@@ -6,7 +6,6 @@ use super::fault::unavailable;
 use super::receipts::{self, Kept};
 use super::row::Fields;
 use super::suppressions;
-use super::unit;
 use super::writer::Unit;
 use crate::domain::attempt::HistoryEntry;
 use crate::domain::clock::Timestamp;
@@ -24,6 +23,8 @@ struct Held {
     /// `sending`, or where `rescue` put it.
     state: State,
     leased_at: Timestamp,
+    /// Brought up to date beside the row, so that it need not be read again.
+    told: told::Told,
 }
 
 pub(super) fn settle(
@@ -32,12 +33,12 @@ pub(super) fn settle(
     settlement: &Settlement,
     now: Timestamp,
 ) -> Result<Settled, Error> {
-    let Some(held) = held(unit, lease)? else { return standing_now(unit, lease) };
+    let Some(mut held) = held(unit, lease)? else { return standing_now(unit, lease) };
     let doubt = doubt_after(&settlement.next, lease, held.leased_at);
     let kept = receipt_for(unit, lease, &settlement.next, doubt)?;
     let steps = steps(settlement, kept.as_ref(), now);
-    let (settled, told) = write(unit, held.rowid, settlement, kept.as_ref(), doubt, &steps)?;
-    unit.moved(&told, &lease.account, lease.lane, held.state, &steps)?;
+    let settled = write(unit, &mut held, settlement, kept.as_ref(), doubt, &steps)?;
+    unit.moved(&held.told, &lease.account, lease.lane, held.state, &steps)?;
     let told = Told::of(settled.state, settled.reason.as_deref(), &settlement.attempts);
     suppressions::heed(unit, &lease.account, lease.touser.as_str(), told, now)?;
     if let Some(kept) = kept {
@@ -66,16 +67,33 @@ fn receipt_for(unit: &Unit<'_>, lease: &Lease, next: &Next, doubt: Option<Timest
 /// The row, if the lease is current: held still, or taken back by `rescue` and lent to nobody since.
 fn held(unit: &Unit<'_>, lease: &Lease) -> Result<Option<Held>, Error> {
     let mut select = unit.tx.prepare_cached(
-        "SELECT rowid, id, state, leased_at FROM messages WHERE id = ?1 AND lease_generation = ?2
+        "SELECT rowid, state, leased_at, client, template_id, msgid, attempts, metadata, retry_of, batch_id, account, touser
+         FROM messages WHERE id = ?1 AND lease_generation = ?2
             AND (state = 'sending' OR (state IN ('queued', 'unknown') AND state_reason IN (?3, ?4)))",
     )?;
     let mut rows = select.query(params![lease.message_id, lease.generation, CRASH, QUARANTINED])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let fields = Fields::new(row, "messages", "id");
+    let corrupt = |column| Error::Corrupt { table: "messages", column, row: lease.message_id.to_string() };
+    // By place, not by name: this is read for every message.
+    let text = |place| row.get::<_, Option<String>>(place).ok().flatten();
+    let state = row.get_ref(1).ok().and_then(|value| State::parse(value.as_str().ok()?));
     Ok(Some(Held {
-        rowid: fields.get("rowid")?,
-        state: fields.parsed("state", State::parse)?,
-        leased_at: fields.get::<Option<Timestamp>>("leased_at")?.unwrap_or(lease.created_at),
+        rowid: row.get(0).map_err(|_| corrupt("rowid"))?,
+        state: state.ok_or_else(|| corrupt("state"))?,
+        leased_at: row.get::<_, Option<_>>(2).map_err(|_| corrupt("leased_at"))?.unwrap_or(lease.created_at),
+        told: told::Told {
+            id: Some(lease.message_id.to_string()),
+            client: text(3),
+            template_id: text(4),
+            msgid: text(5),
+            attempts: text(6),
+            metadata: text(7),
+            retry_of: text(8),
+            batch_id: text(9),
+            account: text(10),
+            touser: text(11),
+            created_at: Some(lease.created_at),
+        },
     }))
 }
 
@@ -109,12 +127,12 @@ fn steps(settlement: &Settlement, kept: Option<&Kept>, now: Timestamp) -> Vec<Hi
 
 fn write(
     unit: &Unit<'_>,
-    rowid: i64,
+    held: &mut Held,
     settlement: &Settlement,
     kept: Option<&Kept>,
     doubt: Option<Timestamp>,
     steps: &[HistoryEntry],
-) -> Result<(Settled, told::Told), Error> {
+) -> Result<Settled, Error> {
     let next = &settlement.next;
     let (msgid, due_at, tries) = match next {
         Next::Sent { msgid } => (msgid.as_deref(), None, None),
@@ -123,31 +141,34 @@ fn write(
         _ => (None, None, None),
     };
     let last = steps.last().ok_or_else(|| unavailable("a settlement without a step"))?;
-    let sql = format!(
+    let msgid = kept.map(|kept| kept.msgid.as_str()).or(msgid);
+    let attempts = history::lines(&settlement.attempts)?;
+    let mut update = unit.tx.prepare_cached(
         "UPDATE messages SET state = ?2, state_reason = ?3, msgid = coalesce(?4, msgid),
             due_at = coalesce(?5, due_at), tries = coalesce(?6, tries), doubtful_since = ?7, updated_at = ?8,
             attempts = attempts || ?9, history = history || ?10,
             busy_since = coalesce(busy_since, ?11)
-         WHERE rowid = ?1 RETURNING state, state_reason, {}",
-        told::COLUMNS
-    );
-    let mut update = unit.tx.prepare_cached(&sql)?;
-    let mut rows = update.query(params![
-        rowid,
+         WHERE rowid = ?1",
+    )?;
+    let written = update.execute(params![
+        held.rowid,
         last.state,
         last.reason,
-        kept.map(|kept| kept.msgid.as_str()).or(msgid),
+        msgid,
         due_at,
         tries,
         doubt,
         last.at,
-        history::lines(&settlement.attempts)?,
-        history::lines(steps)?,
+        attempts,
+        history::steps(steps)?,
         settlement.busy_since(),
     ])?;
-    let row = rows.next()?.ok_or_else(|| unavailable("the row of a lease is gone"))?;
-    let settled = (read_settled(row, true)?, unit::told(row));
-    // To its end: only then is the update done.
-    while rows.next()?.is_some() {}
-    Ok(settled)
+    if written != 1 {
+        return Err(unavailable("the row of a lease is gone"));
+    }
+    if let Some(msgid) = msgid {
+        held.told.msgid = Some(msgid.to_owned());
+    }
+    held.told.attempts.get_or_insert_default().push_str(&attempts);
+    Ok(Settled { applied: true, state: last.state, reason: last.reason.clone(), msgid: held.told.msgid.clone() })
 }

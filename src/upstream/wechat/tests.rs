@@ -7,7 +7,6 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::*;
 use crate::config::wechat::WechatConfig;
-use crate::upstream::http;
 
 const TOKEN: &str = "TOKEN-THAT-NO-LOG-MAY-SHOW";
 const LONG: Duration = Duration::from_secs(20);
@@ -15,7 +14,7 @@ const SHORT: Duration = Duration::from_millis(150);
 
 fn client(connect_timeout: Duration, timeout: Duration) -> WechatClient {
     let config = WechatConfig { base_url: String::new(), connect_timeout, timeout, proxy: None };
-    WechatClient::new(http::client(&config).unwrap())
+    WechatClient::open(&config).unwrap()
 }
 
 fn account(base_url: String, token_api: TokenApi) -> Account {
@@ -37,7 +36,7 @@ fn account(base_url: String, token_api: TokenApi) -> Account {
 
 async fn send_to(client: &WechatClient, base_url: String) -> Result<Answer, CallError> {
     let account = account(base_url, TokenApi::Stable);
-    let sent = client.send_template(&account, &Secret::new(TOKEN), "{}".to_owned()).await;
+    let sent = client.send_template(&account, &Secret::new(TOKEN), "{}").await;
     if let Err(error) = &sent {
         let text = format!("{error} {error:?}");
         assert!(!text.contains("NO-LOG-MAY-SHOW") && !text.contains("access_token"), "{text}");
@@ -247,4 +246,27 @@ async fn a_token_answer_without_a_token_is_garbage() {
 #[test]
 fn a_token_is_encoded_into_the_query() {
     assert_eq!(url_with("https://x/y", &[("access_token", "a+b/c=&d")]), "https://x/y?access_token=a%2Bb%2Fc%3D%26d");
+}
+
+#[tokio::test]
+async fn the_client_for_proxies_tells_the_same() {
+    let config = WechatConfig { base_url: String::new(), connect_timeout: LONG, timeout: LONG, proxy: None };
+    let client = WechatClient::new(crate::upstream::http::client(&config).unwrap());
+    let sent = send_to(&client, answering(with_length("200 OK", r#"{"errcode":0,"msgid":7}"#)).await).await;
+    assert_eq!(sent.unwrap().msgid.as_deref(), Some("7"));
+    assert!(is_not_sent(&send_to(&client, "http://no-such-host.invalid".to_owned()).await));
+    for (answer, kind) in [
+        ("", NoAnswer::Broken),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 40\r\n\r\n{", NoAnswer::Broken),
+        (&with_length("200 OK", ""), NoAnswer::Garbage),
+    ] {
+        assert_eq!(kind_of(send_to(&client, answering(answer).await).await), Some(kind), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_is_spelt_out() {
+    let base_url = answering(with_length("200 OK", r#"{"errcode":0,"msgid":7}"#)).await;
+    let sent = send_to(&client(LONG, LONG), format!("{base_url}/a b/ü")).await;
+    assert_eq!(sent.unwrap().msgid.as_deref(), Some("7"));
 }

@@ -42,7 +42,9 @@ impl Reply {
 }
 
 fn object(members: &[(&str, Option<&String>)]) -> Value {
-    let given = members.iter().filter_map(|(name, text)| Some(((*name).to_owned(), Value::String(clean((*text)?)))));
+    let given = members
+        .iter()
+        .filter_map(|(name, text)| Some(((*name).to_owned(), Value::String(clean((*text)?).into_owned()))));
     Value::Object(given.collect::<Map<_, _>>())
 }
 

@@ -145,3 +145,13 @@ fn times_default_and_exclude_the_impossible() {
     let far = SendInput { send_at: Some(now.plus(FURTHEST + ttl)), ..valid() };
     assert!(matches!(times(&far, ttl, now), Err(TimesError::Invalid(_))));
 }
+
+proptest::proptest! {
+    #[test]
+    fn what_needs_no_parser_is_what_the_parser_takes(
+        text in "https?://[a-z0-9]{1,5}[a-z0-9.:@-]{0,12}[a-z0-9.]{0,3}([/?#\\\\][ -~]{0,9})?"
+    ) {
+        let parsed = url::Url::parse(&text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        proptest::prop_assert!(parsed || !is_plain_url(&text), "{}", text);
+    }
+}
