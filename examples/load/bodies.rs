@@ -1,6 +1,9 @@
 //! Whole requests, made before the clock runs: 2,000 different ones, in turn.
 
+use std::time::Duration;
+
 use serde_json::json;
+use wxgate::domain::clock::{Clock, SystemClock};
 use wxgate::wechat::crypt::{EncodingAesKey, encrypt};
 use wxgate::wechat::signature::sign;
 
@@ -16,8 +19,8 @@ pub(crate) fn requests(what: What, gateway: &Gateway) -> Vec<Vec<u8>> {
         What::Send => (0..DIFFERENT).map(|n| send(gateway, n, json!({}))).collect(),
         What::Accept => (0..DIFFERENT).map(|n| send(gateway, n, json!({"async": true}))).collect(),
         What::Keep => {
-            let tomorrow = chrono::Utc::now() + chrono::TimeDelta::days(1);
-            let more = json!({"async": true, "send_at": tomorrow.to_rfc3339()});
+            let tomorrow = SystemClock.now().plus(Duration::from_secs(24 * 3600));
+            let more = json!({"async": true, "send_at": tomorrow.to_string()});
             (0..DIFFERENT).map(|n| send(gateway, n, more.clone())).collect()
         }
         What::Callback => (0..DIFFERENT_CALLBACKS).map(callback).collect(),

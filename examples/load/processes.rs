@@ -44,6 +44,7 @@ impl Gateway {
         std::fs::write(&config, configuration(folder.path(), address, wechat, &secret))?;
         let sandbox = Command::new(bin)
             .args(["sandbox", "--listen", &wechat.to_string(), "--token", TOKEN, "--encoding-aes-key", AES_KEY])
+            .args(["--callback-url", &format!("http://{address}/wechat/load")])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

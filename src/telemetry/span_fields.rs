@@ -21,7 +21,7 @@ impl<'writer> FormatFields<'writer> for SpanFields {
     }
 
     fn add_fields(&self, current: &'writer mut FormattedFields<Self>, fields: &Record<'_>) -> fmt::Result {
-        let is_first = matches!(current.fields.pop(), None) || current.fields.len() <= 1;
+        let is_first = current.fields.pop().is_none() || current.fields.len() <= 1;
         if current.fields.is_empty() {
             current.fields.push('{');
         }
