@@ -62,8 +62,8 @@ impl Dev {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let stop = signals::catch()?;
         let folder = Folder::open(self.data).context("no folder for the data")?;
-        let gateway = bind(self.listen, GATEWAY.into(), "--listen", "gateway").await?;
-        let sandbox = bind(self.sandbox_listen, SANDBOX.into(), "--sandbox-listen", "sandbox").await?;
+        let gateway = bind(self.listen, GATEWAY.into(), "--listen", "gateway")?;
+        let sandbox = bind(self.sandbox_listen, SANDBOX.into(), "--sandbox-listen", "sandbox")?;
         let setup = Setup::new(gateway.local_addr()?, sandbox.local_addr()?);
         let config = setup.config(&folder)?;
         let logs = logging::init(&config.telemetry)?;
@@ -82,11 +82,11 @@ impl Dev {
     }
 }
 
-async fn bind(wish: Option<SocketAddr>, usual: SocketAddr, option: &str, what: &str) -> Result<TcpListener, Failure> {
+fn bind(wish: Option<SocketAddr>, usual: SocketAddr, option: &str, what: &str) -> Result<TcpListener, Failure> {
     if let Some(address) = wish {
-        return Ok(listen::bind(address, option).await?);
+        return Ok(listen::bind(address, option)?);
     }
-    let listener = listen::bind_near(usual).await?;
+    let listener = listen::bind_near(usual)?;
     let address = listener.local_addr()?;
     if address != usual {
         say(format!("{usual} is in use, so the {what} listens on {address}"))?;

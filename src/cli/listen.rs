@@ -4,14 +4,18 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::anyhow;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 /// How many ports after the wanted one are tried.
 const NEIGHBOURS: u16 = 50;
 
+/// Connections that may wait to be accepted; the system may allow fewer (Linux: `net.core.somaxconn`). Whoever finds no place
+/// tries again after a second: a crowd that comes at once, as after a restart, must find one.
+const BACKLOG: u32 = 4096;
+
 /// Listens on exactly this address. `setting`: what to change when that cannot be.
-pub(super) async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+pub(super) fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    listen(address).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => {
             anyhow!("{address} is in use by another program; stop that one, or choose another address with {setting}")
         }
@@ -26,10 +30,10 @@ pub(super) async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<T
 }
 
 /// Listens on this address, or on the next free port above it.
-pub(super) async fn bind_near(wanted: SocketAddr) -> anyhow::Result<TcpListener> {
+pub(super) fn bind_near(wanted: SocketAddr) -> anyhow::Result<TcpListener> {
     let mut address = wanted;
     for _ in 0..NEIGHBOURS {
-        match TcpListener::bind(address).await {
+        match listen(address) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => match address.port().checked_add(1) {
                 Some(port) => address.set_port(port),
                 None => break,
@@ -38,6 +42,15 @@ pub(super) async fn bind_near(wanted: SocketAddr) -> anyhow::Result<TcpListener>
         }
     }
     Err(anyhow!("no port from {} to {} is free", wanted.port(), address.port()))
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As the library does it; elsewhere the option means that two may listen.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// The address to call for what listens there: "every address" becomes loopback.
@@ -56,11 +69,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_taken_port_gives_the_next_one_or_an_explanation() {
-        let first = bind_near(([127, 0, 0, 1], 18_400).into()).await.unwrap();
+        let first = bind_near(([127, 0, 0, 1], 18_400).into()).unwrap();
         let taken = first.local_addr().unwrap();
-        let second = bind_near(taken).await.unwrap();
+        let second = bind_near(taken).unwrap();
         assert!(second.local_addr().unwrap().port() > taken.port());
-        let error = bind(taken, "server.listen").await.unwrap_err().to_string();
+        let error = bind(taken, "server.listen").unwrap_err().to_string();
         assert!(error.contains("in use") && error.contains("server.listen"), "{error}");
     }
 

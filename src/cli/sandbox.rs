@@ -50,7 +50,7 @@ impl SandboxCommand {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let target = self.target()?;
         let stop = signals::catch()?;
-        let listener = listen::bind(self.listen, "--listen").await?;
+        let listener = listen::bind(self.listen, "--listen")?;
         let address = listener.local_addr()?;
         let sandbox = Sandbox::new(SandboxConfig::demo(target), Arc::new(SystemClock));
         say(format!("sandbox on http://{address}, its page: http://{address}/sandbox"))?;

@@ -32,7 +32,7 @@ impl Serve {
         }
         handles::fit(&mut config.server, config.queue.concurrency);
         let setting = "server.listen (WXGATE__SERVER__LISTEN)";
-        let listener = listen::bind(config.server.listen, setting).await?;
+        let listener = listen::bind(config.server.listen, setting)?;
         let address = listener.local_addr()?;
 
         let app = App::build(config, Arc::new(SystemClock)).await?;
